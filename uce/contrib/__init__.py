@@ -1,0 +1,1 @@
+"""Other people's methods, re-implemented from their papers on the same hooks."""

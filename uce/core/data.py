@@ -1,0 +1,269 @@
+"""Frozen data between the stages, validated once, where it is made.
+
+Legend: N cells of the grid, N = h * w, row-major (cell = row * w + column); K concepts; S split tokens;
+n vectors per token; d width of a text encoder; H, W the original picture's pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uce.core.errors import StageInputError
+
+ArrayLike = Tensor | np.ndarray[Any, Any]
+
+
+def _tensor(value: ArrayLike, name: str, ndim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """A detached tensor of the wanted number of axes; numpy is copied, so that nobody's array is shared."""
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+    else:
+        try:
+            tensor = torch.from_numpy(np.array(value))
+        except (TypeError, ValueError) as error:
+            raise StageInputError(f"{name} must be a torch tensor or numpy array of numbers, found {error}") from error
+    if tensor.ndim != ndim:
+        raise StageInputError(f"{name} must have {ndim} axes, found shape {tuple(tensor.shape)}")
+    return tensor if dtype is None else tensor.to(dtype)
+
+
+def _floats(value: ArrayLike, name: str, ndim: int) -> Tensor:
+    """Float32 or float64, every value finite; half precision is widened."""
+    tensor = _tensor(value, name, ndim)
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
+        raise StageInputError(f"{name} holds values that are not finite; look for NaN or overflow where it is made")
+    return tensor
+
+
+def _booleans(value: ArrayLike, name: str, ndim: int) -> Tensor:
+    tensor = _tensor(value, name, ndim)
+    if tensor.dtype is not torch.bool:
+        raise StageInputError(f"{name} must be boolean, found {tensor.dtype}; compare it with a threshold first")
+    return tensor
+
+
+def _require_disjoint(masks: Tensor, name: str) -> None:
+    if masks.shape[0] > 1 and int(masks.sum(dim=0, dtype=torch.int64).max()) > 1:
+        raise StageInputError(f"{name} overlap; every cell belongs to at most one concept")
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """What the extractor found.
+
+    Attributes:
+        affinity: float32 or float64 (N, N), each row a probability distribution: how much cell i attends to cell j.
+        saliency: float (h, w) in [0, 1].
+
+    Raises:
+        StageInputError: wrong axes, N != h * w, values not finite or negative, rows that do not sum to 1.
+    """
+
+    affinity: Tensor
+    saliency: Tensor
+
+    def __post_init__(self) -> None:
+        affinity, saliency = _floats(self.affinity, "affinity", 2), _floats(self.saliency, "saliency", 2)
+        num_cells = saliency.numel()
+        if num_cells == 0:
+            raise StageInputError(f"saliency is empty, found shape {tuple(saliency.shape)}; the grid needs cells")
+        if tuple(affinity.shape) != (num_cells, num_cells):
+            raise StageInputError(
+                f"affinity must be ({num_cells}, {num_cells}) for a saliency of {tuple(saliency.shape)}, "
+                f"found {tuple(affinity.shape)}"
+            )
+        if float(affinity.min()) < 0:
+            raise StageInputError(f"affinity must not be negative, found {float(affinity.min()):.3g}")
+        sums = affinity.sum(dim=1)
+        worst = int((sums - 1).abs().argmax())
+        if abs(float(sums[worst]) - 1) > 1e-3:
+            raise StageInputError(
+                f"affinity rows must sum to 1, row {worst} sums to {float(sums[worst]):.4g}; divide rows by their sums"
+            )
+        low, high = float(saliency.min()), float(saliency.max())
+        if low < -1e-5 or high > 1 + 1e-5:
+            raise StageInputError(f"saliency must lie in [0, 1], found [{low:.3g}, {high:.3g}]; normalise it first")
+        object.__setattr__(self, "affinity", affinity)
+        object.__setattr__(self, "saliency", saliency)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w), the cells on which localisation works."""
+        return int(self.saliency.shape[0]), int(self.saliency.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """A label for every cell.
+
+    Attributes:
+        labels: int64 (h, w), -1 where unassigned.
+        merge_threshold: symmetric KL distance up to which touching clusters may be merged; None where the clusterer
+            has no such notion.
+
+    Raises:
+        StageInputError: labels not integer, or below -1.
+    """
+
+    labels: Tensor
+    merge_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        labels = _tensor(self.labels, "labels", 2)
+        if labels.dtype.is_floating_point or labels.dtype is torch.bool:
+            raise StageInputError(f"labels must be integers, found {labels.dtype}; convert them with .long()")
+        labels = labels.to(torch.int64)
+        if labels.numel() and int(labels.min()) < -1:
+            raise StageInputError(f"labels start at 0, -1 means unassigned; found {int(labels.min())}")
+        object.__setattr__(self, "labels", labels)
+
+    @property
+    def num_clusters(self) -> int:
+        return int(torch.unique(self.labels[self.labels >= 0]).numel())
+
+
+@dataclass(frozen=True, eq=False)
+class Concepts:
+    """Things found in the picture, most often the refiners' result.
+
+    Attributes:
+        masks: bool (K, h, w), disjoint.
+        maps: float (K, N), the mean affinity row of each concept's cells.
+        scores: float (K,), mean saliency inside over mean saliency of the picture (saliency refiner), or the maker's.
+        pixel_masks: bool (K, H, W) at the original picture's size, disjoint, or None: then derived from `masks`.
+        labels: a readable word per concept, or None.
+        merge_threshold: carried over from the clusters for refiners that merge.
+
+    Raises:
+        StageInputError: shapes that do not agree, masks that are not boolean or overlap.
+    """
+
+    masks: Tensor
+    maps: Tensor
+    scores: Tensor
+    pixel_masks: Tensor | None = None
+    labels: list[str] | None = None
+    merge_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        masks, maps = _booleans(self.masks, "masks", 3), _floats(self.maps, "maps", 2)
+        scores = _floats(self.scores, "scores", 1)
+        num, height, width = masks.shape
+        if tuple(maps.shape) != (num, height * width):
+            raise StageInputError(f"maps must be ({num}, {height * width}), found {tuple(maps.shape)}")
+        if scores.shape[0] != num:
+            raise StageInputError(f"scores must hold {num} values, found {scores.shape[0]}")
+        _require_disjoint(masks, "masks")
+        for name, value in (("masks", masks), ("maps", maps), ("scores", scores)):
+            object.__setattr__(self, name, value)
+        if self.pixel_masks is not None:
+            pixel_masks = _booleans(self.pixel_masks, "pixel_masks", 3)
+            if pixel_masks.shape[0] != num:
+                raise StageInputError(f"pixel_masks must hold {num} masks, found {pixel_masks.shape[0]}")
+            _require_disjoint(pixel_masks, "pixel_masks")
+            object.__setattr__(self, "pixel_masks", pixel_masks)
+        if self.labels is not None and len(self.labels) != num:
+            raise StageInputError(f"labels must hold {num} words, found {len(self.labels)}")
+
+    def __len__(self) -> int:
+        return int(self.masks.shape[0])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of `masks`."""
+        return int(self.masks.shape[1]), int(self.masks.shape[2])
+
+    def select(self, indexes: Sequence[int]) -> Concepts:
+        """The concepts at `indexes`, in that order."""
+        rows = torch.as_tensor(list(indexes), dtype=torch.int64)
+        return Concepts(
+            masks=self.masks[rows],
+            maps=self.maps[rows],
+            scores=self.scores[rows],
+            pixel_masks=None if self.pixel_masks is None else self.pixel_masks[rows],
+            labels=None if self.labels is None else [self.labels[i] for i in rows.tolist()],
+            merge_threshold=self.merge_threshold,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPlan:
+    """What the initializer decided.
+
+    Attributes:
+        tokens: K concept tokens such as "<asset0>".
+        starts: per text encoder float32 (K, S, d), the S split tokens each concept starts from (S = 1: no splitting).
+        merge_step: the step before which split tokens train apart; 0 where S = 1.
+
+    Raises:
+        StageInputError: shapes that do not agree between encoders and tokens.
+    """
+
+    tokens: tuple[str, ...]
+    starts: Mapping[str, Tensor]
+    merge_step: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        starts = {encoder: _floats(value, f"starts[{encoder!r}]", 3).float() for encoder, value in self.starts.items()}
+        if not starts:
+            raise StageInputError("starts is empty; give one (K, S, d) tensor per text encoder")
+        for encoder, value in starts.items():
+            if value.shape[0] != len(self.tokens) or value.shape[1] != next(iter(starts.values())).shape[1]:
+                raise StageInputError(
+                    f"starts[{encoder!r}] must be ({len(self.tokens)}, S, d) with the same S for every text encoder, "
+                    f"found {tuple(value.shape)}"
+                )
+        if self.merge_step < 0:
+            raise StageInputError(f"merge_step must not be negative, found {self.merge_step}")
+        object.__setattr__(self, "starts", starts)
+
+    @property
+    def num_splits(self) -> int:
+        """S, the split tokens per concept."""
+        return int(next(iter(self.starts.values())).shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedConcepts:
+    """What the optimizer learned.
+
+    Attributes:
+        tokens: K concept tokens.
+        embeddings: per text encoder float32 (K, n, d).
+        weights: LoRA or UNet tensors by name where a method trains more than tokens, else None.
+        history: one mapping per optimiser update: "update", "phase" and every loss term.
+
+    Raises:
+        StageInputError: shapes that do not agree, or values that are not finite.
+    """
+
+    tokens: tuple[str, ...]
+    embeddings: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] | None = None
+    history: Sequence[Mapping[str, float | int | str]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        embeddings = {
+            encoder: _floats(value, f"embeddings[{encoder!r}]", 3).float().cpu()
+            for encoder, value in self.embeddings.items()
+        }
+        for encoder, value in embeddings.items():
+            if value.shape[0] != len(self.tokens):
+                raise StageInputError(
+                    f"embeddings[{encoder!r}] must hold {len(self.tokens)} concepts, found {tuple(value.shape)}"
+                )
+        object.__setattr__(self, "embeddings", embeddings)
+
+    def of(self, index: int) -> dict[str, Tensor]:
+        """Per text encoder the float32 (n, d) vectors of concept `index`."""
+        return {encoder: value[index] for encoder, value in self.embeddings.items()}

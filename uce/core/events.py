@@ -1,0 +1,67 @@
+"""What observers hear. Events carry references, never copies: an observer must not change what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uce.core.config import Config
+    from uce.core.picture import Picture
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins. `folder` is None where nothing is written (`uce.localize`)."""
+
+    config: Config
+    image: Picture | None
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """`stage` is about to be done by `plugin`; `total` is the number of steps where it is known."""
+
+    stage: str
+    plugin: str
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser update is done.
+
+    Attributes:
+        update: 1-based number of the update.
+        total: how many there will be.
+        phase: such as "split" or "merged".
+        losses: unweighted and weighted terms; tensors stay on the device until an observer asks (`float(value)`).
+    """
+
+    update: int
+    total: int
+    phase: str = ""
+    losses: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """`stage` returned `result` after `seconds`; `cached` where it was not computed again."""
+
+    stage: str
+    plugin: str
+    result: Any
+    seconds: float
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """A run ended with `status` "done", "failed" or "interrupted"."""
+
+    status: str
+    folder: Path | None
+    error: str | None = None

@@ -1,0 +1,106 @@
+"""Everything that can be extended, in one place: five stages, backbones and observers.
+
+The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
+Project name and entry-point group: ``uce``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.picture import Picture
+
+hookspec = pluggy.HookspecMarker("uce")
+hookimpl = pluggy.HookimplMarker("uce")
+
+
+class StageSpecs:
+    """The five stages. The orchestrator calls exactly one selected plugin per stage (refiners: each of the chain)."""
+
+    @hookspec(firstresult=True)
+    def uce_extract_attention(
+        self, backbone: Backbone, image: Picture, settings: Any, context: Context
+    ) -> AttentionMaps | None:
+        """Attention extraction: run the frozen backbone on the picture, return affinity and saliency."""
+
+    @hookspec(firstresult=True)
+    def uce_cluster(
+        self, attention: AttentionMaps, image: Picture | None, settings: Any, context: Context
+    ) -> Clusters | None:
+        """Clustering: label every grid cell; -1 leaves a cell unassigned."""
+
+    @hookspec(firstresult=True)
+    def uce_refine_masks(
+        self, concepts: Concepts, attention: AttentionMaps, image: Picture | None, settings: Any, context: Context
+    ) -> Concepts | None:
+        """Mask refinement: drop, merge, split or sharpen candidate concepts; the first refiner gets one per cluster."""
+
+    @hookspec(firstresult=True)
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, image: Picture, settings: Any, context: Context
+    ) -> TokenPlan | None:
+        """Token initialization: choose the starting vectors of each concept token."""
+
+    @hookspec(firstresult=True)
+    def uce_optimize(
+        self,
+        plan: TokenPlan,
+        concepts: Concepts,
+        backbone: Backbone,
+        image: Picture,
+        settings: Any,
+        context: Context,
+    ) -> LearnedConcepts | None:
+        """Optimization: learn one embedding per concept and text encoder."""
+
+
+class BackboneSpecs:
+    """Which plugin understands a `--model`."""
+
+    @hookspec(firstresult=True)
+    def uce_load_backbone(self, model: str, settings: Any, device: str, precision: str) -> Backbone | None:
+        """Load `model` (an id, folder or file) or return None to leave it to another plugin.
+
+        `settings` is the validated `model.*` configuration (`uce.core.config.ModelSettings`); `device` is "cpu",
+        "cuda", "cuda:1" or "mps"; `precision` is "float32", "bfloat16" or "float16".
+        """
+
+
+class ObserverSpecs:
+    """What others may watch. Observers write pictures, logs, caches and progress; they never change a result."""
+
+    @hookspec
+    def uce_run_started(self, event: RunStarted) -> None:
+        """A run begins: configuration, picture and folder are known."""
+
+    @hookspec
+    def uce_stage_started(self, event: StageStarted) -> None:
+        """A stage's plugin is about to be called."""
+
+    @hookspec
+    def uce_step(self, event: Step) -> None:
+        """One optimiser update is done."""
+
+    @hookspec
+    def uce_stage_finished(self, event: StageFinished) -> None:
+        """A stage returned, or its result came from the cache."""
+
+    @hookspec
+    def uce_run_finished(self, event: RunFinished) -> None:
+        """A run ended: done, failed or interrupted."""
+
+
+STAGE_HOOKS = {
+    "extractor": "uce_extract_attention",
+    "clusterer": "uce_cluster",
+    "refiner": "uce_refine_masks",
+    "initializer": "uce_initialize_tokens",
+    "optimizer": "uce_optimize",
+}
