@@ -1,0 +1,25 @@
+"""The refiner that changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from uce.core.data import Concepts
+
+
+class NoRefiner:
+    """Keeps every cluster as a concept: to see what the clusterer found, or where everything counts."""
+
+    name = "none"
+
+    class Settings(BaseSettings):
+        pass
+
+    @hookimpl
+    def uce_refine_masks(self, concepts: Concepts) -> Concepts:
+        """Give back the concepts as they came."""
+        return concepts
