@@ -1,1 +1,20 @@
-"""What ships as default, one file per method, registered through the same hooks as anybody's."""
+"""What ships as default, one file per method, registered through the same hooks as anybody's.
+
+A new built-in is one file, one line here, one test. The modules import torch and their libraries only when a stage
+runs, so that listing them is quick.
+"""
+
+BUILTINS = (
+    "uce.plugins.backbones.stable_diffusion:StableDiffusionBackbonePlugin",
+    "uce.plugins.extractors.self_attention:SelfAttentionExtractor",
+    "uce.plugins.clusterers.finch:FinchClusterer",
+    "uce.plugins.clusterers.kmeans:KMeansClusterer",
+    "uce.plugins.clusterers.hierarchical:HierarchicalClusterer",
+    "uce.plugins.clusterers.hdbscan:HdbscanClusterer",
+    "uce.plugins.refiners.saliency:SaliencyRefiner",
+    "uce.plugins.refiners.merge:MergeRefiner",
+    "uce.plugins.refiners.none:NoneRefiner",
+    "uce.plugins.initializers.split_merge:SplitMergeInitializer",
+    "uce.plugins.initializers.random:RandomInitializer",
+    "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+)

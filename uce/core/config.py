@@ -1,0 +1,299 @@
+"""One resolved, validated configuration from presets, a YAML file, flags and `--set`; later wins.
+
+Keys: ``extractor.K``, ``clusterer.K``, ``refiner.NAME.K``, ``initializer.K``, ``optimizer.K``, ``model.K``, ``run.K``.
+In the file, ``plugin`` names a stage's plugin and ``refiner.chain`` the refiners in order. A configuration never
+loads code: it can only name plugins that are there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from uce.core.errors import ConfigError, unknown_name
+from uce.core.manager import Manager, PluginInfo
+from uce.core.presets import PRESETS
+from uce.core.settings import Settings
+
+SINGLE_STAGES = ("extractor", "clusterer", "initializer", "optimizer")
+
+
+class ModelSettings(Settings):
+    """Which model, and how it is loaded."""
+
+    name: str = Field("mini", description="'mini', a diffusers folder, a .safetensors file, sd1.5, sd2.1, or a hub id")
+    revision: str | None = Field(None, description="commit or branch of a hub id")
+    variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
+    offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
+
+
+class RunSettings(Settings):
+    """What holds for the whole run."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="all randomness derives from it")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the frozen model; tokens are always float32. auto: float32 on CPU, bfloat16 on GPU"
+    )
+    fit: Literal["crop", "pad", "stretch"] = Field("pad", description="how a picture becomes the model's square")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as this process may use")
+    micro_batch: int = Field(0, ge=0, description="prompts per UNet pass; 0: chosen from the model's size")
+    checkpoint_every: int = Field(50, ge=0, description="optimiser updates between two checkpoints; 0: none")
+    samples: int = Field(1, ge=0, le=64, description="pictures drawn per concept at the end; 0: none")
+    sample_steps: int = Field(20, ge=1, le=1000, description="denoising steps of those pictures")
+    guidance: float = Field(5.0, ge=0, le=50, description="classifier-free guidance of those pictures")
+    concepts: list[int] | None = Field(None, description="learn only these concepts, by index; null: all")
+    names: list[str] | None = Field(None, description="names for the tokens, in order; null: asset0, asset1, ...")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One selected plugin with its validated settings."""
+
+    stage: str
+    plugin: PluginInfo
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole resolved configuration of a run."""
+
+    preset: str
+    model: ModelSettings
+    run: RunSettings
+    extractor: Choice
+    clusterer: Choice
+    refiners: tuple[Choice, ...]
+    initializer: Choice
+    optimizer: Choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the layout of the YAML file; resolving them again gives this configuration."""
+        document: dict[str, Any] = {"preset": self.preset, "model": self.model.model_dump(mode="json")}
+        for stage in ("extractor", "clusterer"):
+            document[stage] = self._choice(getattr(self, stage))
+        document["refiner"] = {"chain": [choice.plugin.name for choice in self.refiners]}
+        for choice in self.refiners:
+            document["refiner"][choice.plugin.name] = choice.settings.model_dump(mode="json")
+        for stage in ("initializer", "optimizer"):
+            document[stage] = self._choice(getattr(self, stage))
+        document["run"] = self.run.model_dump(mode="json")
+        return document
+
+    @staticmethod
+    def _choice(choice: Choice) -> dict[str, Any]:
+        return {"plugin": choice.plugin.name, **choice.settings.model_dump(mode="json")}
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+@dataclass
+class _Draft:
+    """What the layers say so far: plugin names and raw values, not yet validated."""
+
+    plugins: dict[str, str] = field(default_factory=dict)
+    chain: list[str] = field(default_factory=list)
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def name_plugin(self, stage: str, name: str) -> None:
+        """A named plugin starts from its own defaults (paper's for built-ins): what earlier layers set is dropped."""
+        self.plugins[stage] = name
+        self.values[stage] = {}
+
+    def name_chain(self, chain: Sequence[str]) -> None:
+        self.chain = list(chain)
+        for key in [k for k in self.values if k.startswith("refiner.")]:
+            del self.values[key]
+
+    def set_value(self, section: str, key: str, value: Any) -> None:
+        self.values.setdefault(section, {})[key] = value
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`--set optimizer.steps=200` -> (["optimizer", "steps"], 200); the value is read as YAML.
+
+    Raises:
+        ConfigError: there is no "=" or no stage in front of the key.
+    """
+    key, equals, raw = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise ConfigError(f"--set {text}: write stage.key=value, such as optimizer.steps=200")
+    try:
+        return parts, yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not readable as YAML; quote it") from error
+
+
+def load_config_file(path: str | Path) -> dict[str, Any]:
+    """Read a YAML configuration.
+
+    Raises:
+        ConfigError: missing, unreadable, not YAML, or not a mapping.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror or error}; give a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())[:160]})") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"--config {path}: must be a mapping of stages, found {type(document).__name__}")
+    return document
+
+
+def _apply_document(draft: _Draft, document: Mapping[str, Any], origin: str) -> None:
+    """One layer in the file's layout."""
+    known = [*SINGLE_STAGES, "refiner", "model", "run", "preset"]
+    for section, body in document.items():
+        if section not in known:
+            raise ConfigError(f"{origin}: " + unknown_name("key", str(section), known))
+        if section == "preset":
+            continue
+        if section == "refiner":
+            _apply_refiners(draft, body, origin)
+            continue
+        if section in SINGLE_STAGES and isinstance(body, str):
+            body = {"plugin": body}
+        if section == "model" and isinstance(body, str):
+            body = {"name": body}
+        if not isinstance(body, Mapping):
+            raise ConfigError(f"{origin}: {section} must be a mapping of keys, found {type(body).__name__}")
+        if section in SINGLE_STAGES and "plugin" in body:
+            draft.name_plugin(section, str(body["plugin"]))
+        for key, value in body.items():
+            if not (section in SINGLE_STAGES and key == "plugin"):
+                draft.set_value(section, str(key), value)
+
+
+def _apply_refiners(draft: _Draft, body: Any, origin: str) -> None:
+    if isinstance(body, str):
+        body = [body]
+    if isinstance(body, list):
+        body = {"chain": body}
+    if not isinstance(body, Mapping):
+        raise ConfigError(f"{origin}: refiner must be a list of names, or a mapping with 'chain'")
+    if "chain" in body:
+        chain = body["chain"]
+        if not isinstance(chain, list) or not chain or not all(isinstance(name, str) for name in chain):
+            raise ConfigError(f"{origin}: refiner.chain must be a list of refiner names, found {chain!r}")
+        draft.name_chain(chain)
+    for name, values in body.items():
+        if name == "chain":
+            continue
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{origin}: refiner.{name} must be a mapping of keys, found {type(values).__name__}")
+        for key, value in values.items():
+            draft.set_value(f"refiner.{name}", str(key), value)
+
+
+def _apply_assignment(draft: _Draft, parts: list[str], value: Any) -> None:
+    section = parts[0]
+    if section == "refiner":
+        if len(parts) != 3:
+            raise ConfigError(
+                f"--set {'.'.join(parts)}: a refiner's key is refiner.NAME.KEY, as refiner.merge.threshold"
+            )
+        draft.set_value(f"refiner.{parts[1]}", parts[2], value)
+        return
+    if section not in (*SINGLE_STAGES, "model", "run"):
+        raise ConfigError("--set: " + unknown_name("stage", section, [*SINGLE_STAGES, "refiner", "model", "run"]))
+    if len(parts) != 2:
+        raise ConfigError(f"--set {'.'.join(parts)}: write {section}.KEY=VALUE")
+    draft.set_value(section, parts[1], value)
+
+
+def _validate(model: type[Settings], values: Mapping[str, Any], prefix: str) -> Settings:
+    """Validated settings; the first thing that is wrong, as one sentence."""
+    for key in values:
+        if key not in model.model_fields:
+            raise ConfigError(unknown_name("key", f"{prefix}.{key}", [f"{prefix}.{k}" for k in model.model_fields]))
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (prefix, *first["loc"]))
+        raise ConfigError(f"{where}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
+
+
+def resolve_config(
+    manager: Manager,
+    *,
+    preset: str | None = None,
+    document: Mapping[str, Any] | None = None,
+    plugins: Mapping[str, str | None] | None = None,
+    refiners: Sequence[str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> Config:
+    """Resolve a configuration; each argument outranks those before it.
+
+    Args:
+        preset: name of a preset; None: the document's own, else "default".
+        document: a configuration in the file's layout.
+        plugins: stage -> plugin name, from flags.
+        refiners: the chain, from flags.
+        values: "section.key" -> value, from flags such as `--seed`.
+        assignments: texts of `--set`.
+
+    Raises:
+        ConfigError: an unknown key or a value that is not allowed.
+        PluginError: an unknown plugin, or one that could not be loaded.
+    """
+    document = document or {}
+    name = preset or str(document.get("preset", "default"))
+    if name not in PRESETS:
+        raise ConfigError(unknown_name("preset", name, PRESETS))
+    draft = _Draft()
+    _apply_document(draft, PRESETS[name], f"preset {name}")
+    _apply_document(draft, document, "config")
+    for stage, plugin in (plugins or {}).items():
+        if plugin is not None:
+            draft.name_plugin(stage, plugin)
+    if refiners:
+        draft.name_chain(refiners)
+    for key, value in (values or {}).items():
+        if value is not None:
+            section, _, setting = key.partition(".")
+            draft.set_value(section, setting, value)
+    for text in assignments:
+        _apply_assignment(draft, *parse_assignment(text))
+    return _finish(manager, name, draft)
+
+
+def _finish(manager: Manager, preset: str, draft: _Draft) -> Config:
+    """Look the plugins up and validate every section."""
+
+    def choose(stage: str, name: str, section: str) -> Choice:
+        info = manager.get(stage, name)
+        return Choice(stage, info, _validate(info.settings_class, draft.values.get(section, {}), section))
+
+    known_refiners = manager.available("refiner")
+    for section in draft.values:
+        refiner = section.removeprefix("refiner.")
+        if section.startswith("refiner.") and refiner not in draft.chain:
+            if refiner not in known_refiners:
+                raise ConfigError(unknown_name("refiner", refiner, known_refiners))
+            raise ConfigError(
+                f"{section}: that refiner is not in the chain {'+'.join(draft.chain)}; add --refiner {refiner}"
+            )
+    choices = {stage: choose(stage, draft.plugins[stage], stage) for stage in SINGLE_STAGES}
+    model = _validate(ModelSettings, draft.values.get("model", {}), "model")
+    run = _validate(RunSettings, draft.values.get("run", {}), "run")
+    assert isinstance(model, ModelSettings) and isinstance(run, RunSettings)
+    return Config(
+        preset=preset,
+        model=model,
+        run=run,
+        refiners=tuple(choose("refiner", n, f"refiner.{n}") for n in draft.chain),
+        **choices,
+    )

@@ -1,0 +1,248 @@
+"""Find plugins, know what each one does, and call exactly the selected one of a stage.
+
+Built-ins come through the same hooks as third parties: installed distributions (entry-point group ``uce``),
+``--plugin file.py`` and ``--plugin module:object``. A plugin that fails to load is remembered with its cause and is
+an error only for whoever selects it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from typing import Any
+
+import pluggy
+
+from uce.core.errors import PluginError, unknown_name
+from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.plugin_sources import Candidate, from_argument, kebab
+from uce.core.settings import Settings
+
+GROUP = "uce"
+_HOOK_STAGES = {hook: stage for stage, hook in STAGE_HOOKS.items()} | {"uce_load_backbone": "backbone"}
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One registered plugin.
+
+    Attributes:
+        name: kebab-case, unique per stage.
+        stages: what it can be selected for ("backbone" plugins are asked, not selected).
+        wraps: stages it wraps without replacing.
+        observes: events it listens to, without "uce_".
+        distribution, version: who ships it.
+        origin: "built-in", "installed" or the `--plugin` argument.
+        obj: the plugin object.
+        replaces: stages in which it takes a built-in's place.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    wraps: tuple[str, ...]
+    observes: tuple[str, ...]
+    distribution: str
+    version: str
+    origin: str
+    obj: Any
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """First line of the plugin's docstring."""
+        doc = inspect.getdoc(self.obj if inspect.ismodule(self.obj) else type(self.obj)) or ""
+        return doc.split("\n", 1)[0]
+
+    @property
+    def settings_class(self) -> type[Settings]:
+        """The plugin's nested `Settings`, or the empty one."""
+        found = getattr(self.obj, "Settings", None)
+        return found if inspect.isclass(found) and issubclass(found, Settings) else Settings
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.distribution} {self.version})".replace(" )", ")")
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """A plugin that could not be loaded, and why."""
+
+    name: str
+    distribution: str
+    cause: str
+
+
+@dataclass
+class Manager:
+    """Every plugin of one run. Make a fresh one with `load_manager`; tests make their own."""
+
+    pm: pluggy.PluginManager = field(default_factory=lambda: _new_plugin_manager())
+    plugins: list[PluginInfo] = field(default_factory=list)
+    failures: list[LoadFailure] = field(default_factory=list)
+
+    def register(self, candidate: Candidate) -> PluginInfo | None:
+        """Register one plugin object; what is wrong with it becomes a `LoadFailure`, not an exception."""
+        try:
+            info = self._examine(candidate)
+        except PluginError as error:
+            self.failures.append(LoadFailure(candidate.name, candidate.distribution, str(error)))
+            return None
+        rivals = [p for p in self.plugins if p.name == info.name and set(p.stages) & set(info.stages)]
+        replaced: set[str] = set()
+        for rival in rivals:
+            shared = sorted(set(rival.stages) & set(info.stages) - {"backbone"})
+            if rival.origin != "built-in" and shared:
+                self.pm.unregister(candidate.obj)
+                raise PluginError(
+                    f"two plugins claim the {shared[0]} {info.name!r}: {rival.distribution} and {info.distribution}; "
+                    f"uninstall one or switch one off with --no-plugin {info.distribution}"
+                )
+            replaced.update(shared)
+        info = PluginInfo(**{**info.__dict__, "replaces": tuple(sorted(replaced))})
+        self.plugins.append(info)
+        return info
+
+    def _examine(self, candidate: Candidate) -> PluginInfo:
+        """Register with pluggy and find out what the object implements."""
+        try:
+            self.pm.register(candidate.obj)
+        except pluggy.PluginValidationError as error:
+            if self.pm.is_registered(candidate.obj):
+                self.pm.unregister(candidate.obj)
+            raise PluginError(" ".join(str(error).split())) from error
+        except ValueError as error:
+            raise PluginError(f"it is registered already ({error})") from error
+        stages, wraps, observes = set(), set(), set()
+        for caller in self.pm.get_hookcallers(candidate.obj) or []:
+            if not caller.has_spec():
+                self.pm.unregister(candidate.obj)
+                known = [*_HOOK_STAGES, *_observer_hooks()]
+                raise PluginError(unknown_name("hook", caller.name, known))
+            wrapper = any(impl.wrapper or impl.hookwrapper for impl in _impls(caller, candidate.obj))
+            stage = _HOOK_STAGES.get(caller.name)
+            if stage is None:
+                observes.add(caller.name.removeprefix("uce_"))
+            elif wrapper:
+                wraps.add(stage)
+            else:
+                stages.add(stage)
+        if not (stages or wraps or observes):
+            self.pm.unregister(candidate.obj)
+            raise PluginError("it implements no hook; mark its methods with @uce.hookimpl")
+        order = [*STAGE_HOOKS, "backbone"]
+        return PluginInfo(
+            name=candidate.name,
+            stages=tuple(s for s in order if s in stages),
+            wraps=tuple(s for s in order if s in wraps),
+            observes=tuple(sorted(observes)),
+            distribution=candidate.distribution,
+            version=candidate.version,
+            origin=candidate.origin,
+            obj=candidate.obj,
+        )
+
+    def available(self, stage: str) -> dict[str, PluginInfo]:
+        """Name -> plugin for one stage; a third party that takes a built-in's name stands in its place."""
+        return {info.name: info for info in self.plugins if stage in info.stages}
+
+    def get(self, stage: str, name: str) -> PluginInfo:
+        """The plugin of that stage and name.
+
+        Raises:
+            PluginError: unknown, or known but not loadable (with its distribution and the cause).
+        """
+        known = self.available(stage)
+        if name in known:
+            return known[name]
+        for failure in self.failures:
+            if failure.name == name:
+                raise PluginError(f"{stage} {name!r} of {failure.distribution} could not be loaded: {failure.cause}")
+        raise PluginError(unknown_name(stage, name, known))
+
+    def caller(self, stage: str, info: PluginInfo) -> Callable[..., Any]:
+        """The stage's hook with every other implementation taken out; wrappers stay."""
+        others = [p.obj for p in self.plugins if stage in p.stages and p.obj is not info.obj]
+        return self.pm.subset_hook_caller(STAGE_HOOKS[stage], remove_plugins=others)
+
+    def wrappers(self, stage: str) -> list[PluginInfo]:
+        """Plugins that wrap `stage`."""
+        return [info for info in self.plugins if stage in info.wraps]
+
+    def emit(self, event: Any) -> None:
+        """Tell the observers: event class `StageFinished` goes to hook `uce_stage_finished`."""
+        getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_"))(event=event)
+
+
+def _new_plugin_manager() -> pluggy.PluginManager:
+    pm = pluggy.PluginManager(GROUP)
+    for specs in (StageSpecs, BackboneSpecs, ObserverSpecs):
+        pm.add_hookspecs(specs)
+    return pm
+
+
+def _observer_hooks() -> list[str]:
+    return [name for name in vars(ObserverSpecs) if name.startswith("uce_")]
+
+
+def _impls(caller: pluggy.HookCaller, obj: Any) -> Iterable[pluggy.HookImpl]:
+    return [impl for impl in caller.get_hookimpls() if impl.plugin is obj]
+
+
+def _builtin_candidates() -> Iterable[Candidate]:
+    for path in import_module("uce.plugins").BUILTINS:
+        module, _, attribute = path.partition(":")
+        obj = getattr(import_module(module), attribute)()
+        yield Candidate(obj.name, obj, "uce-concepts", import_module("uce").__version__, "built-in")
+
+
+def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> Iterable[Candidate]:
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        if entry.name in disabled or distribution in disabled:
+            continue
+        try:
+            obj = entry.load()
+            obj = obj() if inspect.isclass(obj) else obj
+        except Exception as error:  # a stranger's import may raise anything
+            failures.append(LoadFailure(entry.name, distribution, f"{type(error).__name__}: {error}"))
+            continue
+        yield Candidate(entry.name, obj, distribution, entry.dist.version if entry.dist else "", "installed")
+
+
+def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) -> Manager:
+    """A fresh manager with built-ins, installed plugins and those named by `--plugin`.
+
+    Args:
+        plugins: arguments of `--plugin`: a path to a `.py` file, or "package.module:object".
+        no_plugins: names (or distributions) to leave out; UCE_DISABLE_PLUGINS (comma-separated) adds to them.
+
+    Raises:
+        PluginError: a `--plugin` that cannot be loaded, or two third parties that claim one name.
+    """
+    manager = Manager()
+    disabled = {*no_plugins, *filter(None, os.environ.get("UCE_DISABLE_PLUGINS", "").split(","))}
+    for candidate in _builtin_candidates():
+        if candidate.name not in disabled:
+            manager.register(candidate)
+    assert not manager.failures, manager.failures  # a built-in that does not load is our own fault
+    for candidate in _installed_candidates(manager.failures, disabled):
+        manager.register(candidate)
+    for argument in plugins:
+        for candidate in from_argument(argument):
+            if manager.register(candidate) is None:
+                raise PluginError(f"--plugin {argument}: {manager.failures[-1].cause}")
+    manager.pm.check_pending()
+    unknown = disabled - {c.name for c in _builtin_candidates()} - _installed_names()
+    if unknown and no_plugins:
+        for name in no_plugins:
+            if name in unknown:
+                raise PluginError("--no-plugin: " + unknown_name("plugin", name, {p.name for p in manager.plugins}))
+    return manager
+
+
+def _installed_names() -> set[str]:
+    entries = metadata.entry_points(group=GROUP)
+    return {entry.name for entry in entries} | {entry.dist.name for entry in entries if entry.dist}
