@@ -1,0 +1,1 @@
+"""How `stable_diffusion` loads models, reads prompts and draws."""

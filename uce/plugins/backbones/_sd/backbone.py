@@ -1,0 +1,176 @@
+"""The backbone face over a Stable Diffusion model.
+
+Legend: B batch; C latent channels; h, w latent cells; L text positions; D width of the text states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uce.core.attention import capture_attention
+from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt, resolve_dtype
+from uce.core.errors import ModelError, StageInputError
+from uce.plugins.backbones._sd.loading import Parts, vae_dtype
+from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader
+
+
+class StableDiffusionBackbone:
+    """A loaded Stable Diffusion model; see `uce.core.backbone.Backbone` for what each method promises.
+
+    Latents, noise and predictions are float32 outside, whatever precision the UNet computes in.
+    """
+
+    encoders: tuple[str, ...] = (ENCODER,)
+
+    def __init__(self, parts: Parts, device: str, precision: str, *, offload: bool = False) -> None:
+        self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
+        self.device, self.precision, self.offload = device, precision, offload
+        self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
+        self.tokenizer, self.scheduler_config = parts.tokenizer, parts.scheduler
+        self._reader = PromptReader(parts.tokenizer, parts.text_encoder)
+        _require_that_parts_fit(parts)
+        side = parts.unet.config.sample_size
+        self.latent_side = int(side if isinstance(side, int) else max(side))
+        self.latent_channels = int(parts.unet.config.in_channels)
+        self.picture_side = self.latent_side * 2 ** (len(parts.vae.config.block_out_channels) - 1)
+        self._schedule = _schedule(parts.scheduler)
+        self.num_timesteps = int(self._schedule.config.num_train_timesteps)
+        self.prediction = str(self._schedule.config.prediction_type)
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.requires_grad_(False).eval()
+        self.unet.to(device)
+        if not offload:
+            self.vae.to(device)
+            self.text_encoder.to(device)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        with torch.no_grad(), self._working(self.vae) as vae:
+            mode = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
+            return mode.float() * float(vae.config.scaling_factor)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        with torch.no_grad(), self._working(self.vae) as vae:
+            scaled = latents.to(self.device, torch.float32) / float(vae.config.scaling_factor)
+            return vae.decode(scaled.to(vae.dtype)).sample.float().clamp(-1, 1)
+
+    def tokenize(self, text: str, slots: Mapping[str, int] | None = None) -> Prompt:
+        return self._reader.tokenize(text, {word: [slot] for word, slot in (slots or {}).items()})
+
+    def tokenize_multi(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
+        """As `tokenize`, with several learned vectors in a row for one word."""
+        return self._reader.tokenize(text, slots)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
+        if not prompts:
+            raise StageInputError("there are no prompts to encode; give at least one")
+        with self._working(self.text_encoder):
+            return Conditioning(states=self._reader.encode(prompts, (vectors or {}).get(ENCODER)))
+
+    def embedding_table(self, encoder: str) -> Tensor:
+        self._require_encoder(encoder)
+        weight = self.text_encoder.get_input_embeddings().weight.detach()
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def word_ids(self, word: str, encoder: str) -> list[int]:
+        self._require_encoder(encoder)
+        return self._reader.word_ids(word)
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        x_t: Tensor = self._schedule.add_noise(latents, noise, timesteps.to(latents.device))
+        return x_t
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        if self.prediction == "epsilon":
+            return noise
+        if self.prediction == "sample":
+            return latents
+        velocity: Tensor = self._schedule.get_velocity(latents, noise, timesteps.to(latents.device))
+        return velocity
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        dtype = resolve_dtype(self.precision)
+        states = conditioning.states.to(self.device, dtype)
+        if states.shape[0] not in (1, noisy.shape[0]):
+            raise StageInputError(f"{noisy.shape[0]} latents need as many prompts, found {states.shape[0]}")
+        output: Tensor = self.unet(
+            noisy.to(self.device, dtype),
+            timesteps.to(self.device),
+            encoder_hidden_states=states.expand(noisy.shape[0], -1, -1),
+            return_dict=False,
+        )[0]
+        return output.float()
+
+    def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
+        return capture_attention(self.unet, *requests)
+
+    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
+        from uce.plugins.backbones._sd.generation import make_pipeline
+
+        return make_pipeline(self, tokens or {})
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        tokens: Mapping[str, Mapping[str, Tensor]] | None = None,
+        *,
+        seeds: Sequence[int],
+        steps: int = 25,
+        guidance: float = 5.0,
+        on_step: Any = None,
+    ) -> list[Any]:
+        from uce.plugins.backbones._sd.generation import generate
+
+        return generate(self, prompts, tokens or {}, seeds=seeds, steps=steps, guidance=guidance, on_step=on_step)
+
+    @contextmanager
+    def _working(self, part: Any) -> Iterator[Any]:
+        """`part` on the working device; with offload it goes back to the CPU afterwards."""
+        if not self.offload:
+            yield part
+            return
+        part.to(self.device)
+        try:
+            yield part
+        finally:
+            part.to("cpu")
+
+    def _require_encoder(self, encoder: str) -> None:
+        if encoder not in self.encoders:
+            raise StageInputError(f"unknown text encoder {encoder!r}; available: {', '.join(self.encoders)}")
+
+
+def _schedule(config: Mapping[str, Any]) -> Any:
+    """The noise schedule the model was trained with, whichever sampler its folder names."""
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    wanted = {key: value for key, value in config.items() if not key.startswith("_") and key != "variance_type"}
+    schedule = DDPMScheduler.from_config(wanted)
+    known = ("epsilon", "v_prediction", "sample")
+    if schedule.config.prediction_type not in known:
+        raise ModelError(f"unknown prediction type {schedule.config.prediction_type!r}; available: {', '.join(known)}")
+    return schedule
+
+
+def _require_that_parts_fit(parts: Parts) -> None:
+    unet, vae, text = parts.unet.config, parts.vae.config, parts.text_encoder.config
+    if unet.in_channels != vae.latent_channels:
+        raise ModelError(
+            f"model '{parts.model}': the unet takes {unet.in_channels} channels and the vae gives "
+            f"{vae.latent_channels}; inpainting and depth models cannot be used, choose the plain text-to-image one"
+        )
+    if unet.cross_attention_dim != text.hidden_size:
+        raise ModelError(
+            f"model '{parts.model}': the unet reads text states of width {unet.cross_attention_dim} and the "
+            f"text_encoder gives {text.hidden_size}; the parts do not belong together"
+        )
+    if unet.sample_size is None:
+        raise ModelError(f"model '{parts.model}': unet/config.json does not say sample_size; add it (64 for 512 px)")
+
+
+__all__ = ["StableDiffusionBackbone", "vae_dtype"]

@@ -1,0 +1,142 @@
+"""Drawing pictures, and handing out a diffusers pipeline."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from uce.core.backbone import Conditioning
+from uce.core.errors import StageInputError
+from uce.plugins.backbones._sd.prompts import ENCODER
+
+if TYPE_CHECKING:
+    from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
+
+
+@torch.no_grad()
+def generate(
+    backbone: StableDiffusionBackbone,
+    prompts: Sequence[str],
+    tokens: Mapping[str, Mapping[str, Tensor]],
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    on_step: Any,
+) -> list[Image.Image]:
+    """One picture per prompt with classifier-free guidance and DPM-Solver++ on the model's own noise schedule.
+
+    Pictures are drawn one after the other: each depends on its seed and prompt alone.
+    """
+    if len(seeds) != len(prompts):
+        raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
+    if steps < 1:
+        raise StageInputError(f"steps must be at least 1, found {steps}")
+    vectors, slots = _stack_vectors(tokens)
+    pictures = []
+    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        texts = [prompt] if guidance == 1 else ["", prompt]
+        conditioning = backbone.encode_prompts([backbone.tokenize_multi(text, slots) for text in texts], vectors)
+
+        def report(step: int, index: int = index) -> None:
+            if on_step is not None:
+                on_step(index * steps + step, len(prompts) * steps)
+
+        latents = _sample(backbone, conditioning, int(seed), steps, guidance, report)
+        pictures.append(_to_picture(backbone.decode(latents)[0]))
+    return pictures
+
+
+def _sample(
+    backbone: StableDiffusionBackbone, conditioning: Conditioning, seed: int, steps: int, guidance: float, report: Any
+) -> Tensor:
+    side = backbone.latent_side
+    generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
+    scheduler = _sampler(backbone.scheduler_config)
+    scheduler.set_timesteps(steps, device=backbone.device)
+    x_t = torch.randn(1, backbone.latent_channels, side, side, generator=generator).to(backbone.device)
+    x_t = x_t * scheduler.init_noise_sigma
+    batch = conditioning.states.shape[0]
+    for number, timestep in enumerate(scheduler.timesteps, start=1):
+        scaled = scheduler.scale_model_input(x_t, timestep).expand(batch, -1, -1, -1)
+        prediction = backbone.predict(scaled, timestep.expand(batch), conditioning)
+        if batch == 2:
+            free, guided = prediction.chunk(2)
+            prediction = free + guidance * (guided - free)
+        x_t = scheduler.step(prediction, timestep, x_t, return_dict=False)[0]
+        report(number)
+    return x_t
+
+
+def _sampler(config: Mapping[str, Any]) -> Any:
+    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+    shared = (
+        "num_train_timesteps",
+        "beta_start",
+        "beta_end",
+        "beta_schedule",
+        "trained_betas",
+        "prediction_type",
+        "timestep_spacing",
+        "steps_offset",
+        "rescale_betas_zero_snr",
+    )
+    kept = {key: config[key] for key in shared if key in config}
+    return DPMSolverMultistepScheduler.from_config({**kept, "algorithm_type": "dpmsolver++"})
+
+
+def _stack_vectors(
+    tokens: Mapping[str, Mapping[str, Tensor]],
+) -> tuple[dict[str, Tensor] | None, dict[str, list[int]]]:
+    """All tokens' vectors as one (V, d) table, and which rows each token stands for."""
+    rows: list[Tensor] = []
+    slots: dict[str, list[int]] = {}
+    start = 0
+    for token, encoders in tokens.items():
+        vector = torch.atleast_2d(encoders[ENCODER])
+        rows.append(vector.float())
+        slots[token] = list(range(start, start + vector.shape[0]))
+        start += vector.shape[0]
+    return ({ENCODER: torch.cat(rows)} if rows else None), slots
+
+
+def _to_picture(pixels: Tensor) -> Image.Image:
+    values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
+
+
+def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mapping[str, Tensor]]) -> Any:
+    """A `StableDiffusionPipeline` around this model's weights.
+
+    Tokens are added to copies of the tokenizer and the text encoder, so that the backbone stays as it is.
+    """
+    import diffusers
+    from diffusers import StableDiffusionPipeline
+
+    tokenizer, text_encoder = backbone.tokenizer, backbone.text_encoder
+    if tokens:
+        tokenizer, text_encoder = copy.deepcopy(tokenizer), copy.deepcopy(text_encoder)
+    scheduler_class = getattr(diffusers, str(backbone.scheduler_config.get("_class_name", "")), None)
+    scheduler = (scheduler_class or diffusers.DDIMScheduler).from_config(dict(backbone.scheduler_config))
+    pipe = StableDiffusionPipeline(
+        vae=backbone.vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=backbone.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for token, encoders in tokens.items():
+        pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
+    if backbone.offload and backbone.device != "cpu":
+        pipe.enable_model_cpu_offload(device=backbone.device)
+    return pipe
