@@ -1,0 +1,190 @@
+"""The loss of one optimiser update and its gradient on the token rows.
+
+    loss = mean over prompts ( masked squared error + attention_weight * sum over shown tokens of the alignment )
+           + contrastive_weight * contrastive          (while tokens are split)
+
+With one prompt per update that is the paper's loss.
+
+Legend: P prompts of an update; B prompts of one UNet pass; C, h, w latent; K concepts; M shown tokens of a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from uce.core.backbone import Backbone, Prompt
+from uce.core.context import Context
+from uce.core.contrastive import supervised_contrastive
+from uce.core.training.alignment import Alignment
+from uce.core.training.options import TrainingOptions
+from uce.core.training.rows import TokenRows
+
+TERMS = ("masked_mse", "attention", "contrastive", "total")
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What chance decides about an update, drawn on the CPU so that every device sees the same.
+
+    Attributes:
+        timesteps: int64 (P,).
+        noise: float32 (P, C, h, w).
+        flips: bool (P,).
+    """
+
+    timesteps: Tensor
+    noise: Tensor
+    flips: Tensor
+
+
+def draw(
+    generator: torch.Generator, num_prompts: int, shape: tuple[int, ...], high: int, low: int, flip: float
+) -> Draws:
+    """Draws for `num_prompts` prompts; timesteps from [low, high)."""
+    timesteps = torch.randint(low, high, (num_prompts,), generator=generator)
+    noise = torch.randn(num_prompts, *shape, generator=generator)
+    return Draws(timesteps, noise, torch.rand(num_prompts, generator=generator) < flip)
+
+
+def resize_masks(masks_Khw: Tensor, to: tuple[int, int]) -> Tensor:
+    """Boolean masks on the latent grid. Coarser: cells mostly covered, or touched at all where none is."""
+    if tuple(masks_Khw.shape[1:]) == to:
+        return masks_Khw
+    masks = masks_Khw.float()[None]
+    if masks_Khw.shape[1] <= to[0] and masks_Khw.shape[2] <= to[1]:
+        return F.interpolate(masks, size=to, mode="nearest")[0] > 0.5
+    covered = F.adaptive_avg_pool2d(masks, to)[0]
+    most = covered.flatten(1).amax(dim=1).clamp(max=0.5)[:, None, None]
+    return (covered >= most) & (covered > 0)
+
+
+def masked_squared_error(prediction_BChw: Tensor, target_BChw: Tensor, mask_B1hw: Tensor, area: str) -> Tensor:
+    """Squared error inside the mask per prompt, (B,), over all elements of the latent or over the mask's."""
+    squared = (prediction_BChw * mask_B1hw - target_BChw * mask_B1hw).square().flatten(1)
+    if area == "elements":
+        return squared.mean(dim=1)
+    inside = mask_B1hw.flatten(1).sum(dim=1) * prediction_BChw.shape[1]
+    return squared.sum(dim=1) / inside.clamp_min(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What stays the same in every update.
+
+    Attributes:
+        latents: (2, C, h, w), the picture and its mirror image.
+        masks: float (2, K, h, w), as they are and mirrored.
+        alignment: None where the attention term has no weight: then no attention map is kept.
+        micro_batch: prompts per UNet pass.
+    """
+
+    backbone: Backbone
+    options: TrainingOptions
+    latents: Tensor
+    masks: Tensor
+    alignment: Alignment | None
+    micro_batch: int
+
+    @property
+    def scale(self) -> float:
+        """float16 gradients of a mean over all elements vanish; the loss is multiplied by this before backward."""
+        return float(self.latents[0].numel()) if self.backbone.precision == "float16" else 1.0
+
+    def draws(self, context: Context, update: int, num_prompts: int) -> Draws:
+        """The draws of an update depend on its number only, so that a resumed run sees the same."""
+        last = self.backbone.num_timesteps
+        low = min(int(self.options.noise_low * last), last - 1)
+        high = max(round(self.options.noise_high * last), low + 1)
+        shape = tuple(self.latents.shape[1:])
+        return draw(context.generator(salt=f"update {update}"), num_prompts, shape, high, low, self.options.flip)
+
+    def backward(
+        self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws, split: bool
+    ) -> Tensor:
+        """Add the gradient of the update's loss to the rows.
+
+        Args:
+            prompts: P prompts, whose slots are token rows.
+            shown: the rows that each shows.
+            split: whether the contrastive term counts.
+
+        Returns:
+            detached (4,): the terms named in TERMS, unweighted but for the total.
+        """
+        device = self.latents.device
+        terms = torch.zeros(2, device=device)
+        contrastive = torch.zeros((), device=device)
+        if split and self.options.contrastive_weight > 0:
+            contrastive = self._contrastive(rows)
+            (contrastive * (self.options.contrastive_weight * self.scale)).backward()  # type: ignore[no-untyped-call]
+        for start in range(0, len(prompts), self.micro_batch):
+            part = slice(start, start + self.micro_batch)
+            chunk = Draws(draws.timesteps[part], draws.noise[part], draws.flips[part])
+            mse, attention = self.losses(rows, prompts[part], shown[part], chunk)
+            loss = (mse + self.options.attention_weight * attention) / len(prompts)
+            (loss * self.scale).backward()  # type: ignore[no-untyped-call]
+            terms += torch.stack([mse.detach(), attention.detach()]) / len(prompts)
+        contrastive = contrastive.detach()
+        total = terms[0] + self.options.attention_weight * terms[1] + self.options.contrastive_weight * contrastive
+        return torch.stack([terms[0], terms[1], contrastive, total])
+
+    def losses(
+        self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """One UNet pass: masked squared error and alignment, each summed over the prompts."""
+        device = self.latents.device
+        timesteps, noise, flips = (_move(x, device) for x in (draws.timesteps, draws.noise, draws.flips.long()))
+        latents_BChw = self.latents[flips]
+        noisy = self.backbone.add_noise(latents_BChw, noise, timesteps)
+        conditioning = self.backbone.encode_prompts(prompts, rows.vectors)
+        attention = torch.zeros((), device=device)
+        if self.alignment is None:
+            prediction = self.backbone.predict(noisy, timesteps, conditioning)
+        else:
+            columns_BM, pairs = token_columns(prompts, shown, draws.flips.tolist(), rows.num_concepts)
+            with self.backbone.capture(self.alignment.capture(columns_BM)) as maps:
+                prediction = self.backbone.predict(noisy, timesteps, conditioning)
+            attention = self.alignment.losses(maps, pairs).sum()
+        mask_B1hw = _move(self._shown(shown, rows.num_concepts), device)
+        union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.masks[flips]).clamp(max=1)[:, None]
+        target = self.backbone.target(latents_BChw, noise, timesteps)
+        error_B = masked_squared_error(prediction.float(), target.float(), union_B1hw, self.options.loss_area)
+        return error_B.sum(), attention
+
+    @staticmethod
+    def _shown(shown: Sequence[tuple[int, ...]], num_concepts: int) -> Tensor:
+        """float (B, K): 1 where a prompt shows a concept."""
+        chosen = torch.zeros(len(shown), num_concepts)
+        for i, rows in enumerate(shown):
+            for row in rows:
+                chosen[i, row % num_concepts] = 1
+        return chosen
+
+    def _contrastive(self, rows: TokenRows) -> Tensor:
+        """Mean over text encoders."""
+        labels = torch.arange(rows.num_rows, device=self.latents.device) % rows.num_concepts
+        each = [supervised_contrastive(x, labels, self.options.temperature) for x in rows.vectors.values()]
+        return torch.stack(each).mean()
+
+
+def token_columns(
+    prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], flips: Sequence[bool], num_concepts: int
+) -> tuple[Tensor, list[tuple[int, int, int, int]]]:
+    """Text positions of the shown tokens, (B, M) padded with each prompt's first, and the pairs to align."""
+    width = max(len(rows) for rows in shown)
+    columns, pairs = [], []
+    for i, (prompt, rows) in enumerate(zip(prompts, shown, strict=True)):
+        positions = [prompt.positions(row)[0] for row in rows]
+        columns.append(positions + positions[:1] * (width - len(positions)))
+        pairs += [(i, j, int(flips[i]), row % num_concepts) for j, row in enumerate(rows)]
+    return torch.tensor(columns), pairs
+
+
+def _move(x: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

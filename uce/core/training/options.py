@@ -1,0 +1,51 @@
+"""The numbers of a training, as plain data, so that any optimizer plugin can call the loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What `uce.core.training.loop.train` may be told; the defaults are the paper's.
+
+    Attributes:
+        steps: one step visits every token.
+        merge_step: the step before which split tokens train apart; 0 merges them before the first update.
+        schedule: "paper": one optimiser update per prompt; "batched": one per step, over the mean of its prompts.
+        learning_rate, weight_decay, clip: of AdamW; `clip` bounds the gradient's norm over all token rows, 0 does not.
+        attention_weight, contrastive_weight: of the alignment and the contrastive term; 0 leaves the term out.
+        temperature: of the contrastive term.
+        flip: probability of a horizontal flip of latents, masks and maps together.
+        alignment: "sinkhorn" (the paper's) or "kl" (nearly the same gradient for the price of one logarithm).
+        alignment_iterations: Sinkhorn iterations.
+        alignment_side: cells per side of the layers whose attention is aligned; 0 chooses.
+        loss_area: what the masked squared error is divided by: all "elements" (the paper's), or those of the "mask".
+        noise_low, noise_high: the part of the noise schedule from which timesteps are drawn, as fractions.
+        template: the prompt; "{}" stands for the tokens, joined by " and ".
+    """
+
+    steps: int = 500
+    merge_step: int = 100
+    schedule: Literal["paper", "batched"] = "paper"
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    attention_weight: float = 1e-5
+    contrastive_weight: float = 1e-3
+    temperature: float = 0.07
+    flip: float = 0.5
+    alignment: Literal["sinkhorn", "kl"] = "sinkhorn"
+    alignment_iterations: int = 200
+    alignment_side: int = 0
+    loss_area: Literal["elements", "mask"] = "elements"
+    noise_low: float = 0.0
+    noise_high: float = 1.0
+    template: str = "a photo of {}"
+
+    def digest(self) -> str:
+        """Hash of all values."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

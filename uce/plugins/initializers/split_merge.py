@@ -1,0 +1,44 @@
+"""The paper's initializer: several random starts per concept, trained apart and then averaged.
+
+Source: Hao et al., ECCV 2024 (ConceptExpress), section 4.2, split-and-merge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import Concepts, TokenPlan
+
+
+class SplitMergeInitializer:
+    """Starts every concept from several random words that are merged later (the paper's method): less luck involved."""
+
+    name = "split-merge"
+
+    class Settings(BaseSettings):
+        """How many starts."""
+
+        split_tokens: int = Field(5, ge=1, le=64, description="random starts per concept; 1 means no splitting")
+
+    @hookimpl
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, settings: Settings, context: Context
+    ) -> TokenPlan:
+        """Draw distinct vocabulary rows; when they are merged is the optimizer's setting.
+
+        Returns:
+            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
+        """
+        from uce.core.data import TokenPlan
+        from uce.core.random_rows import concept_tokens, random_starts
+
+        starts = random_starts(backbone, len(concepts), settings.split_tokens, context)
+        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)
