@@ -50,7 +50,7 @@ def aggregate_self_attention(maps: Sequence[LayerMap], grid: Grid, *, normalize_
         keys = enlarge(summed, source, grid).flatten(1)  # (n, N); enlarging is linear, so once for all layers of a grid
         if normalize_layers:
             keys = keys * (len(alike) / keys.sum(dim=1, keepdim=True).clamp_min(1e-12))
-        _add_repeated(total, keys.unflatten(0, source), weight)
+        _add_repeated(total, keys.reshape(*source, -1), weight)
     return total.div_(weights).flatten(0, 1)
 
 
@@ -97,8 +97,8 @@ def mean_cross_attention(maps: Sequence[LayerMap], grid: Grid) -> Tensor:
         known = ", ".join(sorted({f"{h} x {w}" for h, w in (layer.grid for layer in maps)})) or "none"
         raise StageInputError(f"no cross-attention layer has a grid of {grid[0]} x {grid[1]}; found: {known}")
     heads = sum(layer.heads for layer in chosen)
-    mean = torch.stack([layer.probs.float() * (layer.heads / heads) for layer in chosen]).sum(dim=0)
-    return mean.unflatten(1, grid)
+    mean: Tensor = torch.stack([layer.probs.float() * (layer.heads / heads) for layer in chosen]).sum(dim=0)
+    return mean.reshape(mean.shape[0], *grid, mean.shape[2])
 
 
 def saliency_from(attention: Tensor, grid: Grid) -> Tensor:

@@ -132,7 +132,8 @@ def _queries_and_keys(attn: Any, features: Tensor, text: Tensor | None) -> tuple
     elif attn.norm_cross:
         text = attn.norm_encoder_hidden_states(text)
     query, key = (
-        value.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for value in (attn.to_q(features), attn.to_k(text))
+        value.reshape(*value.shape[:2], attn.heads, -1).transpose(1, 2)
+        for value in (attn.to_q(features), attn.to_k(text))
     )
     if attn.norm_q is not None:
         query = attn.norm_q(query)

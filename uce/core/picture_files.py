@@ -114,7 +114,8 @@ def _to_8_bit(values: np.ndarray[Any, Any]) -> RgbArray:
         scale = 255.0 if top <= 255 else 65535.0 if top <= 65535 else top
     else:
         scale = 1.0 if top <= 1 else 255.0 if top <= 255 else top
-    return np.round(finite * (255.0 / scale)).astype(np.uint8)
+    scaled: RgbArray = np.round(finite * (255.0 / scale)).astype(np.uint8)
+    return scaled
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> RgbArray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from uce.core.attention import capture_attention
 from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
-from uce.plugins.backbones._sd.loading import Parts, vae_dtype
+from uce.plugins.backbones._sd.loading import Parts
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader
 
 
@@ -50,13 +50,15 @@ class StableDiffusionBackbone:
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         with torch.no_grad(), self._working(self.vae) as vae:
-            mode = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
-            return mode.float() * float(vae.config.scaling_factor)
+            mode: Tensor = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
+            latents: Tensor = mode.float() * float(vae.config.scaling_factor)
+            return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         with torch.no_grad(), self._working(self.vae) as vae:
             scaled = latents.to(self.device, torch.float32) / float(vae.config.scaling_factor)
-            return vae.decode(scaled.to(vae.dtype)).sample.float().clamp(-1, 1)
+            pixels: Tensor = vae.decode(scaled.to(vae.dtype)).sample.float()
+            return pixels.clamp(-1, 1)
 
     def tokenize(self, text: str, slots: Mapping[str, int] | None = None) -> Prompt:
         return self._reader.tokenize(text, {word: [slot] for word, slot in (slots or {}).items()})
@@ -171,6 +173,3 @@ def _require_that_parts_fit(parts: Parts) -> None:
         )
     if unet.sample_size is None:
         raise ModelError(f"model '{parts.model}': unet/config.json does not say sample_size; add it (64 for 512 px)")
-
-
-__all__ = ["StableDiffusionBackbone", "vae_dtype"]

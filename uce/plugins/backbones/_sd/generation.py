@@ -60,7 +60,7 @@ def _sample(
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = _sampler(backbone.scheduler_config)
     scheduler.set_timesteps(steps, device=backbone.device)
-    x_t = torch.randn(1, backbone.latent_channels, side, side, generator=generator).to(backbone.device)
+    x_t: Tensor = torch.randn(1, backbone.latent_channels, side, side, generator=generator).to(backbone.device)
     x_t = x_t * scheduler.init_noise_sigma
     batch = conditioning.states.shape[0]
     for number, timestep in enumerate(scheduler.timesteps, start=1):
@@ -100,7 +100,7 @@ def _stack_vectors(
     slots: dict[str, list[int]] = {}
     start = 0
     for token, encoders in tokens.items():
-        vector = torch.atleast_2d(encoders[ENCODER])
+        vector = encoders[ENCODER].reshape(-1, encoders[ENCODER].shape[-1])
         rows.append(vector.float())
         slots[token] = list(range(start, start + vector.shape[0]))
         start += vector.shape[0]
