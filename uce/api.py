@@ -1,0 +1,183 @@
+"""The public Python interface: what the command line does, as functions. See docs/quickstart.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
+from uce.core.run import Run
+from uce.core.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from uce.core.data import AttentionMaps, Concepts
+    from uce.core.picture_files import PictureSource
+
+
+def model_path(name: str = "mini") -> Path:
+    """Folder of an embedded model, in diffusers' layout.
+
+    Raises:
+        ModelError: there is no embedded model of that name.
+    """
+    path = Path(__file__).parent / "plugins" / "backbones" / "mini" / "weights"
+    if name != "mini":
+        raise ModelError(unknown_name("embedded model", name, ["mini"]))
+    if not (path / "model_index.json").is_file():
+        raise ModelError("the embedded model 'mini' is missing from this installation; install uce-concepts again")
+    return path
+
+
+def load(folder: str | Path) -> Run:
+    """An earlier run.
+
+    Raises:
+        RunFolderError: the folder is no run folder, or of a newer format.
+    """
+    run = Run(RunFolder(Path(folder)))
+    _ = run.info, run.concepts
+    return run
+
+
+def localize(image: AttentionMaps | PictureSource, out: str | Path | None = None, **options: Any) -> Concepts:
+    """Find the things in a picture, without learning tokens.
+
+    Args:
+        image: a picture (path, PIL picture or array: stages one to three), or `AttentionMaps` (stages two and three).
+        out: a run folder to write, as `uce localize` does; None writes nothing.
+        options: as `run`.
+
+    Returns:
+        the concepts; `pixel_masks` at the picture's own size where there is a picture.
+    """
+    from uce.core.data import AttentionMaps
+    from uce.core.localizing import localize_picture
+    from uce.core.pipeline import Pipeline
+    from uce.core.session import Options, torch_settings
+
+    resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
+    chosen = Options(**options)
+    if isinstance(image, AttentionMaps):
+        if out is not None:
+            raise ConfigError("out is for pictures; bare attention maps have no run folder")
+        manager = chosen.manager()
+        config = chosen.resolve(manager)
+        with torch_settings(config):
+            return Pipeline(manager, config).localize(image)
+    return localize_picture(image, chosen, None if out is None else Path(out), resume=resume, overwrite=overwrite)
+
+
+def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrite: bool = False, **options: Any) -> Run:
+    """Find the things in a picture and learn a token for each.
+
+    Args:
+        image: path, PIL picture, or array (H, W[, 3 or 4]).
+        out: the run folder.
+        resume: continue an interrupted run in `out`.
+        overwrite: replace the run in `out`.
+        options: `model`, `extractor`, `clusterer`, `refiner` (a name or a list), `initializer`, `optimizer`, `set`
+            (["optimizer.steps=200"] or {"optimizer.steps": 200}), `config`, `preset`, `seed`, `concepts`, `names`,
+            `device`, `precision`, `plugin`, `no_plugin`, `observers` (objects with observer hooks).
+
+    Raises:
+        UceError: the input, a setting or a plugin is at fault; the text says what to do.
+    """
+    from uce.core.learning import run_picture
+    from uce.core.session import Options
+
+    run_picture(image, Options(**options), Path(out), resume=resume, overwrite=overwrite)
+    return load(out)
+
+
+def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, **options: Any) -> Run:
+    """Learn a token for every mask as it lies in `folder`/masks now.
+
+    Args:
+        folder: what `localize` (or `run`) wrote; masks may have been edited, removed or added.
+        resume: continue an interrupted learning.
+        overwrite: learn again where tokens are there already.
+        options: as `run`.
+    """
+    from uce.core.learning import learn_folder
+    from uce.core.session import Options
+
+    learn_folder(Path(folder), Options(**options), resume=resume, overwrite=overwrite)
+    return load(folder)
+
+
+def backbone_of(run: Run, device: str | None = None) -> Any:
+    """The model that `run` was made with, loaded on `device` (None: the run's where it is here, else "auto")."""
+    from uce.core.session import Options, backbone_for
+
+    document = _stored_config(run)
+    options = Options(device=device or "auto")
+    manager = options.manager()
+    plain = {"model": document.get("model", {}), "run": {"precision": document.get("run", {}).get("precision")}}
+    return backbone_for(manager, options.resolve(manager, base=plain))
+
+
+def _stored_config(run: Run) -> dict[str, Any]:
+    from uce.core.config import load_config_file
+
+    return load_config_file(run.path / "config.yaml")
+
+
+def generate(
+    prompts: str | Sequence[str],
+    run: str | Path | Run,
+    out: str | Path | None = None,
+    *,
+    count: int = 1,
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 5.0,
+    device: str | None = None,
+) -> list[Image.Image]:
+    """Draw pictures with a run's tokens.
+
+    Args:
+        prompts: texts that may hold the run's tokens, such as "a photo of <asset1> in the snow".
+        run: the run, or its folder.
+        out: a folder for the pictures; None writes none.
+        count: pictures per prompt, from seeds `seed`, `seed` + 1, ...
+        steps, guidance: denoising steps, classifier-free guidance scale.
+
+    Raises:
+        ConfigError: a token in a prompt that the run does not have.
+    """
+    loaded = run if isinstance(run, Run) else load(run)
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    tokens = loaded.tokens()
+    for text in texts:
+        for token in re.findall(r"<[^<>\s]+>", text):
+            if token not in tokens:
+                raise ConfigError(f"{unknown_name('token', token, tokens)} Prompt: {text!r}")
+    if count < 1 or steps < 1:
+        raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise RunFolderError(f"{out} is a file; give a folder with -o")
+    backbone = loaded.backbone(device)
+    pairs = [(text, seed + number) for text in texts for number in range(count)]
+    pictures: list[Image.Image] = backbone.generate(
+        [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
+    )
+    if out is not None:
+        from uce.core.files import write_picture
+
+        for (text, picture_seed), picture in zip(pairs, pictures, strict=True):
+            write_picture(_free_name(Path(out), text, picture_seed), picture)
+    return pictures
+
+
+def _free_name(folder: Path, text: str, seed: int) -> Path:
+    """A name from the prompt's letters and digits; an earlier picture is never replaced."""
+    stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"
+    names: Iterator[str] = (f"{stem}-s{seed}{'' if n == 1 else f'-{n}'}.png" for n in range(1, 1_000_000))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+__all__ = ["backbone_of", "generate", "learn", "load", "localize", "model_path", "run"]

@@ -1,0 +1,75 @@
+"""Files that appear whole: written aside in the same folder, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uce.core.errors import RunFolderError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either the old bytes or all of the new ones.
+
+    Raises:
+        RunFolderError: the folder cannot be written to, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        aside = Path(name)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o644)  # mkstemp makes files that only the owner reads
+        aside.replace(path)
+    except OSError as error:
+        _discard(aside)
+        raise _unwritable(path, error) from error
+    except BaseException:
+        _discard(aside)
+        raise
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _unwritable(path: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"cannot write {path}: {error.strerror or error}; choose another folder with -o, or free space"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_picture(path: Path, picture: Image.Image | np.ndarray[Any, Any]) -> None:
+    """Write a PNG; a boolean array becomes 0 or 255."""
+    from PIL import Image
+
+    if not isinstance(picture, Image.Image):
+        array = picture.astype("uint8") * 255 if picture.dtype == bool else picture
+        picture = Image.fromarray(array)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=6)
+    write_bytes(path, buffer.getvalue())

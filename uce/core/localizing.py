@@ -1,0 +1,178 @@
+"""A picture's way to masks: stages one to three, with or without a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uce.core.backbone import Backbone
+from uce.core.config import Config, load_config_file
+from uce.core.data import AttentionMaps, Concepts
+from uce.core.errors import RunFolderError, UceError
+from uce.core.events import RunFinished, RunStarted
+from uce.core.files import write_picture, write_text
+from uce.core.manager import Manager
+from uce.core.overlay import draw_overlay
+from uce.core.picture import Picture, load_rgb, read_picture
+from uce.core.picture_files import PictureSource
+from uce.core.pipeline import Pipeline
+from uce.core.run import choose_concepts, name_tokens
+from uce.core.run_folder import RunFolder, command_line, now, versions
+from uce.core.session import Options, backbone_for, require_same, torch_settings
+from uce.core.store import StageCache
+
+
+@dataclass(frozen=True)
+class Work:
+    """A picture, ready to be worked on."""
+
+    manager: Manager
+    config: Config
+    backbone: Backbone
+    picture: Picture
+    pipeline: Pipeline
+    folder: RunFolder | None
+
+    @property
+    def done(self) -> bool:
+        """The folder holds this very run, finished."""
+        return self.folder is not None and self.folder.is_run and self.folder.read_run().get("status") == "done"
+
+
+def begin(source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool) -> Work:
+    """Check everything, load the model, then open the folder.
+
+    Raises:
+        UceError: whatever is wrong with the input, the settings, the model or the folder.
+    """
+    if resume and overwrite:
+        raise RunFolderError("--resume and --overwrite exclude each other; give one of them")
+    folder = None if out is None else RunFolder(out)
+    continued = folder is not None and folder.is_run and resume
+    stored = load_config_file(folder / "config.yaml") if folder and continued else None
+    manager = options.manager()
+    config = options.resolve(manager, base=stored)
+    if stored is not None and out is not None:
+        require_same(stored, config, out)
+    original = load_rgb(source)
+    if folder is not None and not continued:
+        folder.check(overwrite=overwrite)
+    backbone = backbone_for(manager, config)
+    picture = read_picture(original, backbone.picture_side, config.run.fit)
+    if folder is not None and continued:
+        info = folder.read_run()
+        if info.get("mode") == "learn" and info.get("status") != "done":
+            raise RunFolderError(f"{out} was last worked on by uce learn; continue with uce learn {out} --resume")
+        found = info.get("input", {}).get("digest")
+        if found != picture.digest:
+            raise RunFolderError(f"--resume: {out} was begun with another picture; give that one, or --overwrite")
+    if folder is not None:
+        if not continued:
+            folder.prepare(overwrite=overwrite)
+            _write_start(folder, config, backbone, picture, source)
+        (folder / "error.txt").unlink(missing_ok=True)
+    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path)
+    manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
+    return Work(manager, config, backbone, picture, pipeline, folder)
+
+
+def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture: Picture, source: Any) -> None:
+    """What a later `--resume`, `learn` or `generate` needs to know."""
+    height, width = picture.size
+    name = str(source) if isinstance(source, str | Path) else type(source).__name__
+    write_text(folder / "config.yaml", config.to_yaml())
+    write_picture(folder / "input.png", picture.original)
+    folder.update_run(
+        status="running",
+        mode="run",
+        command=command_line(),
+        started=now(),
+        finished=None,
+        versions=versions(),
+        device=config.run.device,
+        precision=config.run.precision,
+        seed=config.run.seed,
+        model={"name": backbone.model, "description": backbone.description, "fingerprint": backbone.fingerprint},
+        input={"name": Path(name).name, "digest": picture.digest, "width": width, "height": height},
+        plugins=plugin_rows(config),
+        stages=[],
+    )
+
+
+def plugin_rows(config: Config) -> list[dict[str, str]]:
+    """Which plugin of which distribution did what, for run.json."""
+    choices = [config.extractor, config.clusterer, *config.refiners, config.initializer, config.optimizer]
+    return [
+        {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
+        for c in choices
+    ]
+
+
+@contextmanager
+def recorded(work: Work, status: str) -> Iterator[None]:
+    """Keep run.json true: `status` at the end, "interrupted" or "failed" where it ends otherwise.
+
+    A run that fails before it found anything leaves no folder behind.
+    """
+    try:
+        with torch_settings(work.config):
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        folder = work.folder
+        if folder is not None and folder.path.is_dir():
+            if isinstance(error, UceError) and not (folder / "concepts.json").exists():
+                folder.discard()
+            else:
+                folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
+        work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
+        raise
+    if work.folder is not None:
+        work.folder.update_run(status=status, finished=now(), stages=stage_rows(work))
+    work.manager.emit(RunFinished(status, None if work.folder is None else work.folder.path))
+
+
+def stage_rows(work: Work) -> list[dict[str, Any]]:
+    """Timings of the stages, earlier ones of the same folder included."""
+    earlier = work.folder.read_run().get("stages", []) if work.folder and work.folder.is_run else []
+    rows = {row["stage"]: row for row in earlier}
+    rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
+    return list(rows.values())
+
+
+def find_concepts(work: Work) -> tuple[AttentionMaps, Concepts]:
+    """Stages one to three, and everything of the run folder that shows them."""
+    attention = work.pipeline.extract()
+    concepts = work.pipeline.localize(attention)
+    indexes = choose_concepts(len(concepts), work.config.run.concepts)
+    tokens = name_tokens(indexes, work.config.run.names)
+    concepts = concepts.select(indexes)
+    if work.folder is not None:
+        write_localisation(work, concepts, indexes, tokens)
+    return attention, concepts
+
+
+def write_localisation(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
+    """Masks, overlay and table; the concepts themselves go to stages/, for `learn`."""
+    folder = work.folder
+    assert folder is not None and concepts.pixel_masks is not None
+    masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
+    names = [t if not concepts.labels else f"{t} {concepts.labels[k]}" for k, t in enumerate(tokens)]
+    StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
+    folder.write_masks(masks, indexes)
+    write_picture(folder / "overlay.png", draw_overlay(work.picture.original, masks, names))
+    folder.write_concepts(concepts, indexes, tokens)
+
+
+def localize_picture(
+    source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool
+) -> Concepts:
+    """Stages one to three of a picture."""
+    work = begin(source, options, out, resume=resume, overwrite=overwrite)
+    with recorded(work, "localized"):
+        return find_concepts(work)[1]

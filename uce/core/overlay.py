@@ -1,0 +1,99 @@
+"""Pictures for people: every concept outlined in a colour of its own and labelled with its token."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Array = np.ndarray[Any, Any]
+_GOLDEN = 0.6180339887498949  # successive multiples of the golden ratio spread hues evenly, however many there are
+
+
+def concept_colors(count: int) -> list[tuple[int, int, int]]:
+    """One saturated RGB colour per concept, neighbours far apart in hue."""
+    colors = []
+    for index in range(count):
+        hue = (0.58 + index * _GOLDEN) % 1
+        rgb = colorsys.hsv_to_rgb(hue, 0.85, 1.0 if 0.1 < hue < 0.5 else 0.95)
+        colors.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
+    return colors
+
+
+def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: int = 640) -> Image.Image:
+    """The picture, dimmed where no concept is, with outlines and labels; small pictures are enlarged.
+
+    Args:
+        original: uint8 (H, W, 3) RGB.
+        masks: bool (K, H, W).
+        names: K labels.
+        min_side: the longer side is at least so many pixels, so that labels stay readable.
+    """
+    from skimage.segmentation import find_boundaries
+
+    height, width = original.shape[:2]
+    factor = max(1, -(-min_side // max(height, width)))
+    canvas = np.asarray(Image.fromarray(original).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
+    big = masks.repeat(factor, axis=1).repeat(factor, axis=2)
+    thickness = max(1, round(max(canvas.shape[:2]) / 320))
+    painted = canvas.astype(np.float32)
+    painted[~big.any(axis=0)] *= 0.55
+    colors = concept_colors(len(masks))
+    for mask, color in zip(big, colors, strict=True):
+        painted[mask] = painted[mask] * 0.88 + np.asarray(color, np.float32) * 0.12
+    for mask, color in zip(big, colors, strict=True):
+        painted[_thicken(find_boundaries(mask, mode="inner"), thickness) & mask] = color
+    picture = Image.fromarray(painted.round().clip(0, 255).astype(np.uint8))
+    _draw_labels(picture, big, names, colors)
+    return picture
+
+
+def _thicken(edge: Array, steps: int) -> Array:
+    from skimage.morphology import dilation, disk
+
+    return np.asarray(dilation(edge, disk(steps)))
+
+
+def _draw_labels(picture: Image.Image, masks: Array, names: Sequence[str], colors: Sequence[Any]) -> None:
+    """Labels sit at their concept's most inner point, moved apart where they would cover each other."""
+    draw = ImageDraw.Draw(picture)
+    size = max(12, round(max(picture.size) / 32))
+    font = ImageFont.load_default(size)
+    pad = max(3, size // 4)
+    placed: list[tuple[int, int, int, int]] = []
+    for mask, name, color in zip(masks, names, colors, strict=True):
+        left, top, right, bottom = draw.textbbox((0, 0), name, font=font)
+        box_width, box_height = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
+        row, column = _inner_point(mask)
+        x = int(min(max(column - box_width / 2, 0), max(0, picture.width - box_width)))
+        y = int(min(max(row - box_height / 2, 0), max(0, picture.height - box_height)))
+        y = _free_row(x, y, box_width, box_height, placed, picture.height)
+        placed.append((x, y, box_width, box_height))
+        draw.rounded_rectangle((x, y, x + box_width, y + box_height), radius=pad, fill=color)
+        dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
+        draw.text((x + pad - left, y + pad - top), name, font=font, fill="black" if dark else "white")
+
+
+def _inner_point(mask: Array) -> tuple[float, float]:
+    """The pixel furthest from the mask's border: inside it, however bent the mask is."""
+    from scipy.ndimage import distance_transform_edt
+
+    distance = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    best = np.argwhere(distance == distance.max())
+    row, column = best[len(best) // 2]
+    return float(row), float(column)
+
+
+def _free_row(x: int, y: int, width: int, height: int, placed: list[tuple[int, int, int, int]], limit: int) -> int:
+    """The row nearest to `y` at which a label covers none of those placed."""
+    for step in range(limit):
+        for candidate in (y + step, y - step):
+            if 0 <= candidate <= limit - height and not any(
+                x < px + pw and px < x + width and candidate < py + ph and py < candidate + height
+                for px, py, pw, ph in placed
+            ):
+                return candidate
+    return y

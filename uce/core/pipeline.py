@@ -1,0 +1,194 @@
+"""The orchestrator: calls the selected plugin of each stage in order and checks what it returns.
+
+Data flows one way: picture -> AttentionMaps -> Clusters -> Concepts -> TokenPlan -> LearnedConcepts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from uce import __version__
+from uce.core.backbone import Backbone
+from uce.core.candidates import candidate_concepts
+from uce.core.config import Choice, Config
+from uce.core.context import Checkpoint, Context, NoCheckpoint
+from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+from uce.core.errors import PluginError, StageInputError, UceError
+from uce.core.events import StageFinished, StageStarted
+from uce.core.files import write_text
+from uce.core.manager import Manager
+from uce.core.picture import Picture
+from uce.core.store import FileCheckpoint, StageCache, content_digest, stage_key
+
+T = TypeVar("T")
+
+
+@dataclass
+class Pipeline:
+    """One picture's way through the stages.
+
+    Attributes:
+        manager, config: which plugins, with which settings.
+        backbone: None only where stages two and three run on bare maps.
+        picture: None likewise.
+        folder: where stage results, checkpoints and tracebacks are kept; None keeps nothing.
+    """
+
+    manager: Manager
+    config: Config
+    backbone: Backbone | None = None
+    picture: Picture | None = None
+    folder: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def extract(self) -> AttentionMaps:
+        """Stage one."""
+        choice = self.config.extractor
+        return self._stage(choice, AttentionMaps, self._attention_key(), backbone=self._backbone(), image=self.picture)
+
+    def localize(self, attention: AttentionMaps) -> Concepts:
+        """Stages two and three: clusters, one candidate per cluster, then the chain of refiners.
+
+        Raises:
+            StageInputError: no concept is left.
+        """
+        key = self._attention_key() if self.backbone else content_digest(attention)
+        key = self._key(self.config.clusterer, upstream=key)
+        clusters = self._stage(self.config.clusterer, Clusters, key, attention=attention, image=self.picture)
+        self._require(self.config.clusterer, tuple(clusters.labels.shape) == attention.grid, "labels", attention.grid)
+        if self.picture is not None:  # what lies on padding is no part of the picture
+            valid = self.picture.valid(attention.grid)
+            labels = torch.where(valid, clusters.labels.cpu(), torch.full_like(clusters.labels.cpu(), -1))
+            clusters = dataclasses.replace(clusters, labels=labels)
+        concepts = candidate_concepts(attention, clusters)
+        for choice in self.config.refiners:
+            key = self._key(choice, upstream=key)
+            concepts = self._stage(choice, Concepts, key, concepts=concepts, attention=attention, image=self.picture)
+            self._require(choice, concepts.grid == attention.grid, "masks", attention.grid)
+            if self.picture is not None and concepts.pixel_masks is not None:
+                size = tuple(concepts.pixel_masks.shape[1:])
+                self._require(choice, size == self.picture.size, "pixel_masks", self.picture.size)
+        return self._finished(concepts)
+
+    def _finished(self, concepts: Concepts) -> Concepts:
+        """Give every concept a mask of pixels; drop those that show none."""
+        if self.picture is not None and concepts.pixel_masks is None:
+            concepts = dataclasses.replace(concepts, pixel_masks=self.picture.to_original(concepts.masks))
+        shown = concepts.masks if concepts.pixel_masks is None else concepts.pixel_masks
+        kept = [k for k in range(len(concepts)) if bool(shown[k].any()) and bool(concepts.masks[k].any())]
+        if not kept:
+            raise StageInputError(
+                "no concept was found in this picture; try --refiner merge, another --clusterer, or a picture whose "
+                "things stand out"
+            )
+        return concepts if len(kept) == len(concepts) else concepts.select(kept)
+
+    def learn(self, concepts: Concepts, tokens: tuple[str, ...]) -> LearnedConcepts:
+        """Stages four and five on `concepts`, named `tokens`."""
+        backbone, picture = self._backbone(), self.picture
+        upstream = content_digest(concepts) + "/" + ",".join(tokens)
+        choice = self.config.initializer
+        key = self._key(choice, upstream=upstream)
+        given = {"concepts": concepts, "backbone": backbone, "image": picture}
+        plan = self._stage(choice, TokenPlan, key, **given)
+        self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
+        self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
+        plan = dataclasses.replace(plan, tokens=tokens)
+        choice = self.config.optimizer
+        key = self._key(choice, upstream=key)
+        learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
+        self._require(choice, learned.tokens == tokens, "tokens", tokens)
+        return learned
+
+    def _backbone(self) -> Backbone:
+        assert self.backbone is not None, "this stage needs a model"
+        return self.backbone
+
+    def _attention_key(self) -> str:
+        assert self.picture is not None
+        return self._key(self.config.extractor, upstream=f"{self.picture.digest}/{self.picture.fit}")
+
+    def _key(self, choice: Choice, upstream: str) -> str:
+        run = self.config.run
+        facts = {
+            "upstream": upstream,
+            "seed": run.seed,
+            "versions": [__version__, torch.__version__],
+            "model": self.backbone.fingerprint if self.backbone else None,
+            "device": [self.backbone.device, self.backbone.precision] if self.backbone else None,
+            "sums": [run.threads, run.micro_batch],
+        }
+        return stage_key(choice, [info.obj for info in self.manager.wrappers(choice.stage)], facts)
+
+    def _context(self, choice: Choice, key: str) -> Context:
+        checkpoint: Checkpoint = NoCheckpoint()
+        if self.folder is not None and choice.stage == "optimizer":
+            checkpoint = FileCheckpoint(self.folder / "stages" / "checkpoint.safetensors", key)
+        run = self.config.run
+        return Context(
+            seed=run.seed,
+            stage=choice.stage,
+            device=self.backbone.device if self.backbone else "cpu",
+            checkpoint=checkpoint,
+            checkpoint_every=run.checkpoint_every,
+            micro_batch=run.micro_batch,
+            emit=self.manager.emit,
+        )
+
+    def _stage(self, choice: Choice, kind: type[T], key: str, **arguments: Any) -> T:
+        """Call one plugin, or take its result from the cache; tell observers."""
+        cache = StageCache(self.folder / "stages" if self.folder else None)
+        name = choice.plugin.name
+        slot = f"{choice.stage}-{name}" if choice.stage == "refiner" else choice.stage
+        started = time.perf_counter()
+        self.manager.emit(StageStarted(choice.stage, name, getattr(choice.settings, "steps", None)))
+        result = cache.get(slot, key)
+        cached = isinstance(result, kind)
+        if not isinstance(result, kind):
+            call = self.manager.caller(choice.stage, choice.plugin)
+            context = self._context(choice, key)
+            result = self._guarded(choice, lambda: call(**arguments, settings=choice.settings, context=context))
+            if not isinstance(result, kind):
+                raise PluginError(
+                    f"{choice.stage} {choice.plugin} returned {type(result).__name__}, not {kind.__name__}; "
+                    f"see `uce plugins show {name}`"
+                )
+            cache.put(slot, key, result)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - started
+        self.seconds[slot] = seconds
+        self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))
+        return result
+
+    def _guarded(self, choice: Choice, call: Callable[[], Any]) -> Any:
+        """Run a plugin; a stranger's exception becomes one line and a file with the traceback."""
+        try:
+            return call()
+        except UceError:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:
+            if choice.plugin.origin == "built-in" and not self.manager.wrappers(choice.stage):
+                raise  # our own fault: keep the traceback
+            path = Path(self.folder or tempfile.mkdtemp(prefix="uce-")) / "error.txt"
+            write_text(path, traceback.format_exc())
+            message = " ".join(str(error).split())[:200]
+            raise PluginError(
+                f"{choice.stage} {choice.plugin} raised {type(error).__name__}: {message}; traceback in {path}"
+            ) from error
+
+    @staticmethod
+    def _require(choice: Choice, holds: bool, what: str, allowed: Any) -> None:
+        if not holds:
+            raise PluginError(
+                f"{choice.stage} {choice.plugin} returned {what} that do not fit; they must be for {allowed}"
+            )

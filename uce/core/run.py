@@ -1,0 +1,199 @@
+"""What people hold in their hands: a finished (or localised) run and its concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uce.core.errors import ConfigError, RunFolderError
+from uce.core.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """One thing found in the picture.
+
+    Attributes:
+        index: its number in the run.
+        token: such as "<asset0>".
+        label: a readable word, where a stage found one.
+        area: pixels of the mask. share: of the picture, in [0, 1].
+        score: mean saliency inside over mean saliency of the picture.
+        bbox: (left, top, right, bottom) in pixels, right and bottom exclusive.
+    """
+
+    index: int
+    token: str
+    label: str | None
+    area: int
+    share: float
+    score: float
+    bbox: tuple[int, int, int, int]
+    folder: Path
+    mask_path: str
+
+    @cached_property
+    def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """bool (H, W) at the picture's own size."""
+        return read_mask(self.folder / self.mask_path)
+
+    @cached_property
+    def vectors(self) -> dict[str, Tensor]:
+        """Per text encoder float32 (n, d).
+
+        Raises:
+            RunFolderError: nothing was learned yet.
+        """
+        path = self.folder / "embeddings.safetensors"
+        if not path.is_file():
+            raise RunFolderError(f"{self.folder} holds no learned tokens yet; learn them with uce learn {self.folder}")
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+        if self.token in tensors:
+            found = {"clip": tensors[self.token]}
+        else:
+            prefix = f"{self.token}."
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if not found:
+            raise RunFolderError(f"{path} holds no {self.token}; learn again with uce learn {self.folder} --overwrite")
+        return {encoder: v[None] if v.ndim == 1 else v for encoder, v in found.items()}
+
+    @property
+    def embedding(self) -> Tensor:
+        """float32 (d,), or (n, d) for a token of several vectors; the first text encoder's where there are two."""
+        first = next(iter(self.vectors.values()))
+        return first[0] if first.shape[0] == 1 else first
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder, read."""
+
+    folder: RunFolder
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """run.json."""
+        return self.folder.read_run()
+
+    @cached_property
+    def concepts(self) -> list[Concept]:
+        document = self.folder.read_json("concepts.json")
+        try:
+            return [
+                Concept(
+                    index=int(entry["index"]),
+                    token=str(entry["token"]),
+                    label=entry.get("label"),
+                    area=int(entry["area"]),
+                    share=float(entry["share"]),
+                    score=float(entry["score"]),
+                    bbox=tuple(entry["bbox"]),
+                    folder=self.path,
+                    mask_path=f"masks/{int(entry['index'])}.png",
+                )
+                for entry in document["concepts"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"{self.path / 'concepts.json'} is not a run's ({error!r}); run again") from error
+
+    @property
+    def learned(self) -> bool:
+        return (self.path / "embeddings.safetensors").is_file()
+
+    def tokens(self) -> dict[str, dict[str, Tensor]]:
+        """Concept token -> per text encoder float32 (n, d)."""
+        return {concept.token: concept.vectors for concept in self.concepts}
+
+    def pipeline(self, device: str | None = None) -> Any:
+        """A diffusers pipeline that knows the tokens."""
+        return self.backbone(device).pipeline(self.tokens())
+
+    def backbone(self, device: str | None = None) -> Any:
+        """The model this run was made with, loaded."""
+        from uce.api import backbone_of
+
+        return backbone_of(self, device)
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        document = self.folder.read_json("concepts.json")
+        return {
+            "folder": str(self.path),
+            "status": self.info.get("status"),
+            "model": self.info.get("model", {}).get("name"),
+            "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},
+            **document,
+            "files": {"overlay": "overlay.png", **({"embeddings": "embeddings.safetensors"} if self.learned else {})},
+        }
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+
+def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """A mask PNG as bool (H, W): above 127 is inside.
+
+    Raises:
+        RunFolderError: missing or not a picture.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L")) > 127
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RunFolderError(f"mask {path} is not a readable picture; give a black and white PNG") from error
+
+
+def choose_concepts(count: int, wanted: Sequence[int] | None) -> list[int]:
+    """Indexes to learn, in order.
+
+    Raises:
+        ConfigError: an index that does not exist, or one given twice.
+    """
+    if wanted is None:
+        return list(range(count))
+    for index in wanted:
+        if not 0 <= index < count:
+            raise ConfigError(f"--concepts: there is no concept {index}; found {count}, allowed 0 to {count - 1}")
+    if len(set(wanted)) != len(wanted) or not wanted:
+        raise ConfigError(f"--concepts {','.join(map(str, wanted))}: give each index once, such as 0,2")
+    return list(wanted)
+
+
+def name_tokens(indexes: Sequence[int], names: Sequence[str] | None) -> tuple[str, ...]:
+    """Concept tokens in order: the user's names first, "<asset{index}>" for the rest.
+
+    Raises:
+        ConfigError: more names than concepts, a name twice, or one that is not allowed.
+    """
+    from uce.core.run_folder import token_stem
+
+    names = list(names or [])
+    if len(names) > len(indexes):
+        raise ConfigError(f"--names: {len(names)} names for {len(indexes)} concepts; give at most {len(indexes)}")
+    tokens = [f"<{name.strip().removeprefix('<').removesuffix('>')}>" for name in names]
+    tokens += [f"<asset{index}>" for index in indexes[len(tokens) :]]
+    for token in tokens:
+        token_stem(token)
+    if len(set(tokens)) != len(tokens):
+        raise ConfigError(f"--names {','.join(names)}: two tokens would have the same name; give each concept its own")
+    return tuple(tokens)

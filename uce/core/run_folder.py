@@ -1,0 +1,248 @@
+"""All that one run leaves on disk: where each file lies and how it is written. docs/formats.md describes them."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uce.core.errors import ConfigError, RunFolderError
+from uce.core.files import write_bytes, write_json, write_picture, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from uce.core.data import Concepts, LearnedConcepts
+
+FORMAT = 1
+_FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
+          "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
+_FOLDERS = ("masks", "tokens", "samples", "stages")
+_LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scikit-learn", "scikit-image", "scipy", "hdbscan", "POT")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+
+
+def token_stem(token: str) -> str:
+    """ "<asset0>" -> "asset0", the name of files that belong to a token: no angle brackets, nothing but [a-z0-9_-].
+
+    Raises:
+        ConfigError: the token has another form.
+    """
+    stem = token.removeprefix("<").removesuffix(">")
+    if token != f"<{stem}>" or not _NAME.fullmatch(stem):
+        raise ConfigError(
+            f"token name {stem!r} is not allowed; use small letters, digits, '-' and '_', at most 41, such as cup"
+        )
+    return stem
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and writers of one run folder. Every file appears whole."""
+
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def is_run(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse a folder that a new run may not use; nothing is changed.
+
+        Raises:
+            RunFolderError: occupied, not a folder, or not readable.
+        """
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise RunFolderError(f"{self.path} is a file; give a folder with -o")
+            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+        except OSError as error:
+            raise self._unusable(error) from error
+        if self.is_run and not overwrite:
+            raise RunFolderError(
+                f"{self.path} holds another run; continue it with --resume, replace it with --overwrite, or give "
+                "another folder with -o"
+            )
+        foreign = [n for n in found if n not in (*_FILES, *_FOLDERS) and not n.endswith(".part")]
+        if foreign:
+            raise RunFolderError(
+                f"{self.path} is not empty and holds {foreign[0]!r}, which is not a run's; give a new or empty "
+                "folder with -o"
+            )
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make the folder ready for a new run.
+
+        Raises:
+            RunFolderError: as `check`, or not writable.
+        """
+        self.check(overwrite=overwrite)
+        try:
+            self.clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> RunFolderError:
+        reason = error.strerror or error
+        return RunFolderError(f"cannot use the folder {self.path}: {reason}; give another folder with -o")
+
+    def clear(self) -> None:
+        """Remove what a run wrote, and nothing else."""
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Leave no trace of a run that found nothing; a traceback written for the user stays."""
+        keep = self.path / "error.txt"
+        text = keep.read_bytes() if keep.is_file() else None
+        self.clear()
+        if text is not None:
+            write_bytes(keep, text)
+        elif self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the run.
+
+        Raises:
+            RunFolderError: missing or not readable.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            hint = "" if self.is_run else f"; {self.path} is no run folder: make one with uce run IMAGE -o {self.path}"
+            raise RunFolderError(f"{self.path / name} is missing{hint}") from error
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name} is not readable ({error}); run again with --overwrite") from error
+
+    def read_run(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            RunFolderError: missing, not readable, or of a newer format.
+        """
+        document = self.read_json("run.json")
+        if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+            raise RunFolderError(f"{self.path / 'run.json'} is not a run's; give a folder that uce run wrote")
+        if document["format"] > FORMAT:
+            raise RunFolderError(
+                f"{self.path} has format {document['format']}, this uce reads up to {FORMAT}; install a newer uce"
+            )
+        return document
+
+    def update_run(self, **facts: Any) -> None:
+        """Change fields of run.json (made where it is missing)."""
+        document = self.read_run() if self.is_run else {"format": FORMAT}
+        write_json(self.path / "run.json", {**document, **facts})
+
+    def write_masks(self, masks: np.ndarray[Any, Any], indexes: Sequence[int]) -> None:
+        """masks/<index>.png, 0 or 255, at the picture's own size; masks of an earlier state go."""
+        for index, mask in zip(indexes, masks, strict=True):
+            write_picture(self.path / "masks" / f"{index}.png", mask)
+        for path in (self.path / "masks").glob("*.png"):
+            if path.stem not in {str(index) for index in indexes}:
+                path.unlink()
+
+    def write_concepts(self, concepts: Concepts, indexes: Sequence[int], tokens: Sequence[str]) -> None:
+        """concepts.json."""
+        assert concepts.pixel_masks is not None
+        height, width = concepts.pixel_masks.shape[1:]
+        entries = []
+        for row, (index, token) in enumerate(zip(indexes, tokens, strict=True)):
+            mask = concepts.pixel_masks[row].numpy()
+            entries.append(_concept_entry(index, token, mask, float(concepts.scores[row])))
+            entries[-1]["label"] = concepts.labels[row] if concepts.labels else None
+        document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
+        write_json(self.path / "concepts.json", document)
+
+    def write_learned(self, learned: LearnedConcepts) -> None:
+        """embeddings.safetensors, tokens/*.safetensors, history.csv and, where there are any, weights.safetensors."""
+        from safetensors.torch import save
+
+        everything: dict[str, Tensor] = {}
+        for row, token in enumerate(learned.tokens):
+            named = token_tensors(token, learned.of(row))
+            everything.update(named)
+            write_bytes(self.path / "tokens" / f"{token_stem(token)}.safetensors", save(token_file(named)))
+        write_bytes(self.path / "embeddings.safetensors", save(everything))
+        write_text(self.path / "history.csv", _csv(learned.history))
+        if learned.weights:
+            write_bytes(self.path / "weights.safetensors", save(dict(learned.weights)))
+
+
+def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names and tensors of one token in embeddings.safetensors: "<t>" -> (d,) or (n, d), "<t>.clip_l" for several."""
+    plain = {e: (v[0] if v.shape[0] == 1 else v).contiguous() for e, v in vectors.items()}
+    if len(plain) == 1:
+        return {token: next(iter(plain.values()))}
+    return {f"{token}.{encoder}": value for encoder, value in plain.items()}
+
+
+def token_file(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect."""
+    if len(named) == 1:
+        return dict(named)
+    return {key.rpartition(".")[2]: value for key, value in named.items()}
+
+
+def _concept_entry(index: int, token: str, mask: np.ndarray[Any, Any], score: float) -> dict[str, Any]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return {
+        "index": index,
+        "token": token,
+        "mask": f"masks/{index}.png",
+        "area": int(mask.sum()),
+        "share": round(float(mask.mean()), 6),
+        "score": round(score, 6),
+        "bbox": [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1],
+    }
+
+
+def _csv(history: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in history for name in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=names or ["update", "phase"], lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()})
+    return buffer.getvalue()
+
+
+def versions() -> dict[str, str]:
+    """Versions of uce, Python and the libraries that a result depends on."""
+    from uce import __version__
+
+    found = {"uce": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """The command as typed, for run.json."""
+    return " ".join(["uce", *sys.argv[1:]]) if Path(sys.argv[0]).name == "uce" else "python"

@@ -1,0 +1,139 @@
+"""From options to a pipeline that is ready to work: plugins, configuration, model and picture, in that order.
+
+Whatever can be refused without loading a model is refused first; nothing is written before all of it is sound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uce.core.backbone import Backbone
+from uce.core.config import Config, load_config_file, resolve_config
+from uce.core.devices import load_backbone, resolve_run
+from uce.core.errors import ConfigError
+from uce.core.manager import Manager, load_manager
+
+_last_backbone: dict[tuple[Any, ...], Backbone] = {}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line and the Python functions accept alike; None leaves the choice to the configuration."""
+
+    model: str | None = None
+    extractor: str | None = None
+    clusterer: str | None = None
+    refiner: str | Sequence[str] | None = None
+    initializer: str | None = None
+    optimizer: str | None = None
+    set: Sequence[str] | Mapping[str, Any] = ()
+    config: str | Path | None = None
+    preset: str | None = None
+    seed: int | None = None
+    concepts: Sequence[int] | None = None
+    names: Sequence[str] | None = None
+    device: str | None = None
+    precision: str | None = None
+    plugin: Sequence[str] = ()
+    no_plugin: Sequence[str] = ()
+    observers: Sequence[Any] = ()
+
+    def manager(self) -> Manager:
+        """A fresh plugin manager with the observers registered."""
+        manager = load_manager(self.plugin, self.no_plugin)
+        for observer in self.observers:
+            manager.pm.register(observer)
+        return manager
+
+    def resolve(self, manager: Manager, base: Mapping[str, Any] | None = None) -> Config:
+        """The configuration with every "auto" decided.
+
+        Args:
+            manager: where plugins are looked up.
+            base: a stored configuration that stands in the place of a file that the user did not give.
+        """
+        document = load_config_file(self.config) if self.config is not None else base
+        refiners = [self.refiner] if isinstance(self.refiner, str) else self.refiner
+        assignments = list(self.set) if not isinstance(self.set, Mapping) else []
+        values: dict[str, Any] = {
+            "model.name": None if self.model is None else str(self.model),
+            "run.seed": self.seed,
+            "run.concepts": None if self.concepts is None else list(self.concepts),
+            "run.names": None if self.names is None else list(self.names),
+            "run.device": self.device,
+            "run.precision": self.precision,
+        }
+        if isinstance(self.set, Mapping):
+            from yaml import safe_dump
+
+            assignments = [f"{k}={safe_dump(v, default_flow_style=True)}" for k, v in self.set.items()]
+        stages = ("extractor", "clusterer", "initializer", "optimizer")
+        config = resolve_config(
+            manager,
+            preset=self.preset,
+            document=document,
+            plugins={stage: getattr(self, stage) for stage in stages},
+            refiners=refiners,
+            values=values,
+            assignments=assignments,
+        )
+        return dataclasses.replace(config, run=resolve_run(config.run))
+
+
+def backbone_for(manager: Manager, config: Config) -> Backbone:
+    """The configured model; the last one stays loaded, since it is left as it was found."""
+    plugins = tuple(sorted(info.distribution for info in manager.available("backbone").values()))
+    key = (config.model, config.run.device, config.run.precision, plugins)
+    if key not in _last_backbone:
+        _last_backbone.clear()
+        backbone: Any = load_backbone(manager, config)
+        _last_backbone[key] = backbone
+    return _last_backbone[key]
+
+
+@contextmanager
+def torch_settings(config: Config) -> Iterator[None]:
+    """The run's threads and deterministic sums, put back afterwards."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.set_num_threads(config.run.threads)
+    if config.run.device == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+def require_same(stored: Mapping[str, Any], config: Config, folder: Path) -> None:
+    """A resumed run must be the run that was begun.
+
+    Raises:
+        ConfigError: a setting differs; the first difference is named.
+    """
+    found, wanted = _flat(stored), _flat(config.to_dict())
+    for key in sorted(found | wanted):
+        if found.get(key) != wanted.get(key):
+            raise ConfigError(
+                f"--resume: {folder} was begun with {key}={found.get(key)!r}, now {wanted.get(key)!r}; leave the "
+                "setting out, or start anew with --overwrite"
+            )
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
