@@ -117,26 +117,28 @@ def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mappin
 
     Tokens are added to copies of the tokenizer and the text encoder, so that the backbone stays as it is.
     """
-    import diffusers
-    from diffusers import StableDiffusionPipeline
+    from uce.plugins.backbones._sd.quiet import quiet_libraries
 
-    tokenizer, text_encoder = backbone.tokenizer, backbone.text_encoder
-    if tokens:
-        tokenizer, text_encoder = copy.deepcopy(tokenizer), copy.deepcopy(text_encoder)
-    scheduler_class = getattr(diffusers, str(backbone.scheduler_config.get("_class_name", "")), None)
-    scheduler = (scheduler_class or diffusers.DDIMScheduler).from_config(dict(backbone.scheduler_config))
-    pipe = StableDiffusionPipeline(
-        vae=backbone.vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=backbone.unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    for token, encoders in tokens.items():
-        pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
+    with quiet_libraries():
+        import diffusers
+
+        tokenizer, text_encoder = backbone.tokenizer, backbone.text_encoder
+        if tokens:
+            tokenizer, text_encoder = copy.deepcopy(tokenizer), copy.deepcopy(text_encoder)
+        scheduler_class = getattr(diffusers, str(backbone.scheduler_config.get("_class_name", "")), None)
+        scheduler = (scheduler_class or diffusers.DDIMScheduler).from_config(dict(backbone.scheduler_config))
+        pipe = diffusers.StableDiffusionPipeline(
+            vae=backbone.vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=backbone.unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        for token, encoders in tokens.items():
+            pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
     if backbone.offload and backbone.device != "cpu":
         pipe.enable_model_cpu_offload(device=backbone.device)
     return pipe

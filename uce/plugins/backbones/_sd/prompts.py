@@ -60,7 +60,7 @@ class PromptReader:
             text=text,
             ids={ENCODER: torch.tensor(ids, dtype=torch.int64)},
             slots={ENCODER: torch.tensor(marks, dtype=torch.int64)},
-            end={ENCODER: end},
+            end={ENCODER: ids.index(int(self.tokenizer.eos_token_id))},
         )
 
     def encode(self, prompts: Sequence[Prompt], vectors: Tensor | None) -> Tensor:

@@ -1,0 +1,168 @@
+"""Tiny Stable-Diffusion-shaped pipelines with random weights, made once per session, and the oracles' folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+WORDS = ["a", "photo", "of", "picture", "and", "cat", "dog", "red", "blue", "cup", "on", "the", "asset"]
+ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
+
+
+@pytest.fixture(scope="session")
+def oracles() -> Path:
+    """The folder of oracle numbers; tests that need it are skipped where it is missing."""
+    if not ORACLES.is_dir():
+        pytest.skip("../shared/oracles is missing: no reference numbers to compare with")
+    return ORACLES
+
+
+@pytest.fixture(scope="session")
+def make_tiny_pipeline() -> Callable[..., Path]:
+    """`make(folder, kind)` writes a diffusers folder: kind "sd1" (end-of-text padding, epsilon) or "sd2" ("!" padding,
+    v-prediction). 64-pixel pictures, 4 x 16 x 16 latents, attention at 16, 8 and 4."""
+    return _write_pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shaped like Stable Diffusion 1.x: padded with end-of-text, epsilon."""
+    return _write_pipeline(tmp_path_factory.mktemp("tiny-sd1") / "model", "sd1")
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shaped like Stable Diffusion 2.x: padded with "!", v-prediction."""
+    return _write_pipeline(tmp_path_factory.mktemp("tiny-sd2") / "model", "sd2")
+
+
+@pytest.fixture(scope="session")
+def load_backbone() -> Callable[..., Any]:
+    """`load(model, precision="float32", **settings)` through the built-in plugin's own hook."""
+    return _load
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_pipeline: Path) -> Any:
+    return _load(tiny_pipeline)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone_v(tiny_pipeline_v: Path) -> Any:
+    return _load(tiny_pipeline_v)
+
+
+def _load(model: Any, precision: str = "float32", device: str = "cpu", **settings: Any) -> Any:
+    from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
+
+    return StableDiffusionBackbonePlugin().uce_load_backbone(str(model), SimpleNamespace(**settings), device, precision)
+
+
+def _write_pipeline(folder: Path, kind: str) -> Path:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    second = kind == "sd2"
+    size = write_tokenizer(folder / "tokenizer", "!" if second else "<|endoftext|>")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2 if second else 1)
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            cross_attention_dim=16,
+            attention_head_dim=[1, 2, 2] if second else 2,
+            use_linear_projection=second,
+            down_block_types=("CrossAttnDownBlock2D",) * 3,
+            up_block_types=("CrossAttnUpBlock2D",) * 3,
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=4,
+            sample_size=64,
+            scaling_factor=0.5,
+        )
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=size,
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                projection_dim=16,
+                bos_token_id=size - 2,
+                eos_token_id=size - 1,
+                pad_token_id=0,
+            )
+        )
+        with torch.no_grad():
+            for name, weight in unet.named_parameters():
+                if name.endswith(("to_q.weight", "to_k.weight")):
+                    weight.mul_(4)  # random projections alone attend almost evenly
+            text.get_input_embeddings().weight.mul_(20)
+    unet.save_pretrained(folder / "unet")
+    vae.save_pretrained(folder / "vae")
+    text.save_pretrained(folder / "text_encoder")
+    write_json(
+        folder / "scheduler" / "scheduler_config.json",
+        {
+            "_class_name": "DDIMScheduler",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "clip_sample": False,
+            "num_train_timesteps": 1000,
+            "prediction_type": "v_prediction" if second else "epsilon",
+            "set_alpha_to_one": False,
+            "steps_offset": 1,
+        },
+    )
+    parts = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
+    index: dict[str, Any] = {part: ["diffusers", name] for part, name in parts.items()}
+    index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
+    none = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **index, **none})
+    return folder
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_tokenizer(folder: Path, pad: str) -> int:
+    """A byte-pair tokenizer of CLIP's kind that knows `WORDS` and single letters; returns its vocabulary's size."""
+    from uce.plugins.backbones._sd.vocabulary import _byte_letters
+
+    letters = _byte_letters()
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in WORDS:
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            merge = f"{pieces[0]} {pieces[1]}"
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+            if merge not in merges:
+                merges.append(merge)
+            if pieces[0] not in tokens:
+                tokens.append(pieces[0])
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    write_json(folder / "vocab.json", {token: index for index, token in enumerate(tokens)})
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    write_json(
+        folder / "tokenizer_config.json",
+        {**special, "pad_token": pad, "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"},
+    )
+    return len(tokens)
