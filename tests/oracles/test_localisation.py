@@ -174,7 +174,7 @@ def test_edge_constant_saliency_is_one_clear_sentence() -> None:
     attention = maps_of(oracle, np.zeros((64, 64), np.float32))
     candidates = candidate_concepts(attention, Clusters(torch.from_numpy(oracle["chosen_labels"]).reshape(64, 64)))
     assert len(candidates) == 20
-    with pytest.raises(StageInputError, match="saliency is the same everywhere .* choose --refiner merge or"):
+    with pytest.raises(StageInputError, match=r"saliency is the same everywhere .* choose --refiner merge or"):
         SaliencyRefiner().uce_refine_masks(candidates, attention, SaliencyRefiner.Settings())
     assert NoRefiner().uce_refine_masks(candidates) is candidates
 

@@ -68,7 +68,10 @@ def kl_factors(rows: npt.ArrayLike) -> Factors:
     left = np.asarray(rows)
     if left.dtype != np.float32:
         left = left.astype(np.float64)
-    right = np.log(np.maximum(left, left.dtype.type(TINY)))
+    if np.any((left > 0) & (left < TINY)):  # subnormal values weigh nothing but slow matrix products tenfold
+        left = np.where(left < TINY, left.dtype.type(0), left)
+    right = np.maximum(left, left.dtype.type(TINY))
+    np.log(right, out=right)
     offset = (left * right).sum(axis=-1)
     noise = float(np.finfo(left.dtype).eps) * max(1.0, float(np.abs(right).max(initial=0)))
     return Factors(left, right, offset, noise)

@@ -5,9 +5,15 @@ Legend: K masks; h, w cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from uce.core.data import AttentionMaps, Concepts
 
 Masks = npt.NDArray[np.bool_]
 
@@ -39,3 +45,36 @@ def touching(masks_Khw: Masks) -> Masks:
         result[index] = (masks_Khw & grown).any(axis=(1, 2))
     np.fill_diagonal(result, False)
     return result
+
+
+def with_masks(concepts: Concepts, masks_Khw: Masks, owners: Sequence[int], attention: AttentionMaps) -> Concepts:
+    """Concepts with other masks; mask i comes from concept `owners[i]` and takes over its word.
+
+    Where a mask is its owner's, map and score stay; a new one gets the plain mean affinity row and the saliency score
+    of its cells. Pixel masks stay only where no mask changed.
+
+    Raises:
+        StageInputError: masks overlap or are of another grid.
+    """
+    import torch
+
+    from uce.core.candidates import mean_maps, saliency_scores
+    from uce.core.data import Concepts
+
+    old = concepts.masks.cpu().numpy()[list(owners)]
+    same = (old == masks_Khw).all(axis=(1, 2))
+    if len(masks_Khw) == len(concepts) and same.all():
+        return concepts
+    masks = torch.from_numpy(np.ascontiguousarray(masks_Khw))
+    labels = torch.where(masks.any(dim=0), masks.int().argmax(dim=0), -1)
+    kept = torch.from_numpy(same)
+    rows = torch.as_tensor(list(owners), dtype=torch.int64)
+    maps = mean_maps(attention.affinity, labels.flatten(), len(masks))
+    scores = saliency_scores(masks, attention.saliency)
+    return Concepts(
+        masks=masks,
+        maps=torch.where(kept[:, None], concepts.maps.cpu().float()[rows], maps),
+        scores=torch.where(kept, concepts.scores.cpu().float()[rows], scores),
+        labels=None if concepts.labels is None else [concepts.labels[owner] for owner in owners],
+        merge_threshold=concepts.merge_threshold,
+    )

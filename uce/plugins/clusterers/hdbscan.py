@@ -1,0 +1,96 @@
+"""Density clustering on distributions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from uce.core.data import AttentionMaps, Clusters
+
+SEED = 0
+SHARE = 32
+
+
+class HdbscanClusterer:
+    """HDBSCAN in Hellinger space: leaves ambiguous cells out; for clear things on a busy background."""
+
+    name = "hdbscan"
+
+    class Settings(BaseSettings):
+        smallest: int | None = Field(
+            None, ge=2, description="fewest cells of a cluster; default: 1/32 of the grid, at least 4"
+        )
+        samples: int = Field(3, ge=1, description="neighbours that make a place dense; more leaves more cells out")
+        method: Literal["eom", "leaf"] = Field(
+            "eom", description="eom: the most persistent clusters of the tree; leaf: its finest ones"
+        )
+        assign: bool = Field(False, description="give cells that are left out to the cluster with the nearest mean")
+        dimensions: int = Field(16, ge=1, description="principal axes to cluster in")
+
+    @hookimpl
+    def uce_cluster(self, attention: AttentionMaps, settings: Settings) -> Clusters:
+        """HDBSCAN on the square roots of the affinity rows.
+
+        Args:
+            attention: affinity (N, N), rows sum to 1; grid (h, w).
+
+        Returns:
+            labels int64 (h, w), -1 where a cell is in no dense region; all 0 where no region is denser than another.
+            Merge threshold: how wide the widest cluster is.
+
+        Source: Campello, Moulavi, Sander, PAKDD 2013; McInnes, Healy, Astels, JOSS 2017 (the `hdbscan` package).
+        """
+        import numpy as np
+        import torch
+
+        from uce.core import coordinates
+        from uce.core.data import Clusters
+        from uce.core.finch import mean_rows
+
+        affinity = attention.affinity.cpu().numpy()
+        points = coordinates.hellinger_coordinates(affinity, settings.dimensions, SEED).astype(np.float64)
+        smallest = settings.smallest or max(4, len(points) // SHARE)
+        labels = _dense(points, smallest, settings.samples, settings.method)
+        if (labels < 0).all():
+            labels = np.zeros(len(points), np.int64)
+        elif settings.assign:
+            means = mean_rows(points, labels, int(labels.max()) + 1)
+            nearest = np.linalg.norm(points[:, None] - means[None], axis=2).argmin(axis=1)
+            labels = coordinates.in_raster_order(np.where(labels < 0, nearest, labels))
+        return Clusters(
+            labels=torch.from_numpy(labels).reshape(attention.grid),
+            merge_threshold=coordinates.widest_cluster(affinity, labels),
+        )
+
+
+def _dense(points: npt.NDArray[Any], smallest: int, samples: int, method: str) -> npt.NDArray[np.int64]:
+    """HDBSCAN's labels (N,), -1 for noise; groups of equal points where no two others differ."""
+    import numpy as np
+
+    from uce.core import coordinates
+
+    num, distinct = len(points), coordinates.num_distinct(points)
+    if distinct == 1 or num < 2 * smallest:
+        return np.full(num, -1, np.int64)
+    if distinct <= num // smallest:  # block-constant: every distance is 0 or large, density says nothing
+        _, blocks = np.unique(points, axis=0, return_inverse=True)
+        return coordinates.in_raster_order(blocks)
+
+    from hdbscan import HDBSCAN
+
+    clusterer = HDBSCAN(
+        min_cluster_size=smallest,
+        min_samples=min(samples, num - 1),
+        cluster_selection_method=method,
+        approx_min_span_tree=False,
+        core_dist_n_jobs=1,
+    )
+    return coordinates.in_raster_order(coordinates.quietly(lambda: clusterer.fit_predict(points)))
