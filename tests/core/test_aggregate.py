@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from uce.core.aggregate import aggregate_self_attention, mean_cross_attention, normalize_rows, saliency_from
+from uce.core.backbone import LayerMap
+from uce.core.errors import StageInputError
+
+
+def layer(
+    side: int, *, heads: int = 2, columns: int | None = None, seed: int = 0, height: int | None = None
+) -> LayerMap:
+    grid = (height or side, side)
+    cells = grid[0] * grid[1]
+    keys = columns or cells
+    probs = torch.rand(1, cells, keys, generator=torch.Generator().manual_seed(seed)).softmax(dim=-1)
+    return LayerMap(f"down.{seed}", "cross" if columns else "self", grid, heads, probs)
+
+
+def by_the_book(maps: list[LayerMap], side: int) -> Tensor:
+    """The paper's words, one layer and one query at a time."""
+    total, weights = torch.zeros(side * side, side * side), 0.0
+    for one in maps:
+        own = one.grid[0]
+        keys = interpolate(one.probs[0].reshape(-1, 1, own, own), size=(side, side), mode="bilinear")[:, 0].flatten(1)
+        for row in range(side):
+            for column in range(side):
+                source = (row * own // side) * own + column * own // side
+                total[row * side + column] += keys[source] * own / side
+        weights += own / side
+    return total / weights
+
+
+def test_aggregate_does_what_the_paper_says() -> None:
+    maps = [layer(8, seed=0), layer(4, seed=1), layer(4, seed=2), layer(2, seed=3)]
+    assert torch.allclose(aggregate_self_attention(maps, (8, 8)), by_the_book(maps, 8), atol=1e-7)
+
+
+def test_order_of_layers_does_not_matter() -> None:
+    maps = [layer(8, seed=0), layer(4, seed=1), layer(8, seed=2)]
+    found = [aggregate_self_attention(order, (8, 8)) for order in (maps, maps[::-1])]
+    assert torch.allclose(*found, atol=1e-7)
+
+
+def test_a_layer_of_the_grids_own_size_is_kept_as_it_is() -> None:
+    one = layer(8)
+    before = one.probs.clone()
+    assert torch.allclose(aggregate_self_attention([one], (8, 8)), one.probs[0])
+    assert torch.equal(one.probs, before)
+
+
+def test_coarse_rows_sum_to_more_unless_layers_are_normalised() -> None:
+    maps = [layer(8), layer(4, seed=1)]
+    assert float(aggregate_self_attention([maps[1]], (8, 8)).sum(dim=1)[0]) == pytest.approx(4)
+    rows = aggregate_self_attention(maps, (8, 8), normalize_layers=True).sum(dim=1)
+    assert torch.allclose(rows, torch.ones(64), atol=1e-5)
+
+
+def test_grids_that_are_not_square_or_not_multiples() -> None:
+    maps = [layer(6, height=3), layer(4, height=2, seed=1)]
+    affinity = normalize_rows(aggregate_self_attention(maps, (3, 6)))
+    assert affinity.shape == (18, 18) and torch.allclose(affinity.sum(dim=1), torch.ones(18), atol=1e-6)
+
+
+def test_no_maps_are_refused() -> None:
+    with pytest.raises(StageInputError, match="no self-attention layers to read; choose another extractor"):
+        aggregate_self_attention([], (8, 8))
+
+
+def test_cross_attention_counts_heads_not_layers() -> None:
+    one, other = layer(4, heads=1, columns=3, seed=1), layer(4, heads=3, columns=3, seed=2)
+    found = mean_cross_attention([one, other, layer(8, columns=3)], (4, 4))
+    assert torch.allclose(found, (one.probs / 4 + other.probs * 3 / 4).reshape(1, 4, 4, 3))
+
+
+def test_cross_attention_of_no_layer_is_refused() -> None:
+    with pytest.raises(StageInputError, match="no cross-attention layer has a grid of 2 x 2; found: 4 x 4, 8 x 8"):
+        mean_cross_attention([layer(8, columns=3), layer(4, columns=3)], (2, 2))
+
+
+def test_saliency_is_stretched_to_one() -> None:
+    found = saliency_from(torch.rand(4, 4, generator=torch.Generator().manual_seed(0)), (16, 16))
+    assert found.shape == (16, 16) and float(found.min()) == 0 and float(found.max()) == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.05, 1.0])
+def test_constant_saliency_is_zero(value: float) -> None:
+    assert not saliency_from(torch.full((4, 4), value), (16, 16)).any()
