@@ -78,7 +78,8 @@ def sinkhorn_potentials(
         v = log_nu - torch.logsumexp(log_kernel + u[:, :, None], dim=1)
         u = log_mu - torch.logsumexp(log_kernel + v[:, None, :], dim=2)
         done += 1
-        change = float((u - before)[u.isfinite()].abs().max())
+        # cells without mass go from 0 to -inf once (an infinite change) and stay there (nan: no change)
+        change = float((u - before).abs().nan_to_num(nan=0.0, posinf=float("inf")).max())
         safe = min(iterations - done, int(limit / max(change, limit / iterations)) - 1)
         if safe > 0:
             plan = (log_kernel + u[:, :, None] + v[:, None, :]).exp()

@@ -180,7 +180,7 @@ class Training:
             "identity": self.identity,
             "update": number,
             "micro_batch": self.micro_batch,
-            "history": self.history,
+            "history": list(self.history),
         }
         self.context.checkpoint.save(self.rows.tensors(), values)
 

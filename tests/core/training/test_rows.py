@@ -1,0 +1,71 @@
+"""AdamW over token rows is torch's, and survives merging and saving."""
+
+from __future__ import annotations
+
+import torch
+
+from uce.core.training.rows import TokenRows
+
+
+def make(seed: int = 0) -> TokenRows:
+    generator = torch.Generator().manual_seed(seed)
+    return TokenRows({"clip": torch.randn(2, 3, 8, generator=generator)}, "cpu")
+
+
+def gradient(rows: TokenRows, seed: int, size: float = 1.0) -> torch.Tensor:
+    return torch.randn(rows.vectors["clip"].shape, generator=torch.Generator().manual_seed(seed)) * size
+
+
+def test_equals_torch_bit_for_bit():
+    rows = make()
+    parameter = rows.vectors["clip"].detach().clone().requires_grad_()
+    optimizer = torch.optim.AdamW([parameter], lr=5e-4, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8, foreach=False)
+    for i in range(20):
+        rows.vectors["clip"].grad, parameter.grad = gradient(rows, i), gradient(rows, i)
+        rows.update(5e-4, 1e-2, clip=0)
+        optimizer.step()
+        assert torch.equal(rows.vectors["clip"], parameter)
+
+
+def test_rows_are_splits_of_all_concepts_in_turn():
+    starts = torch.arange(6.0).reshape(2, 3, 1)  # concept 0 starts from 0, 1, 2
+    rows = TokenRows({"clip": starts}, "cpu")
+    assert rows.vectors["clip"][:, 0].tolist() == [0, 3, 1, 4, 2, 5]
+    rows.first["clip"] += torch.arange(6.0)[:, None]
+    rows.merge()
+    assert rows.vectors["clip"][:, 0].tolist() == [1, 4]
+    assert rows.first["clip"][:, 0].tolist() == [0, 1]
+    assert rows.num_rows == 2 and rows.vectors["clip"].requires_grad
+
+
+def test_clipping_bounds_the_norm_over_all_rows():
+    clipped, free = make(), make()
+    clipped.vectors["clip"].grad = gradient(clipped, 1, 50.0)
+    free.vectors["clip"].grad = gradient(free, 1, 50.0)
+    free.vectors["clip"].grad /= free.vectors["clip"].grad.norm()
+    clipped.update(1e-3, 0.0, clip=1.0)
+    free.update(1e-3, 0.0, clip=0.0)
+    assert torch.allclose(clipped.first["clip"], free.first["clip"], rtol=1e-5)
+
+
+def test_scaled_loss_gives_the_same_update():
+    plain, scaled = make(), make()
+    plain.vectors["clip"].grad = gradient(plain, 1)
+    scaled.vectors["clip"].grad = gradient(scaled, 1) * 1024
+    plain.update(1e-3, 0.0, clip=1.0)
+    scaled.update(1e-3, 0.0, clip=1.0, scale=1024)
+    assert torch.equal(plain.vectors["clip"], scaled.vectors["clip"])
+
+
+def test_restored_rows_go_on_with_the_same_bytes():
+    whole, stopped = make(), make()
+    for i in range(6):
+        for rows in (whole, stopped) if i < 3 else (whole,):
+            rows.vectors["clip"].grad = gradient(rows, i)
+            rows.update(1e-3, 1e-2, 1.0)
+    resumed = make(seed=9)
+    resumed.restore(stopped.tensors(), stopped.num_updates)
+    for i in range(3, 6):
+        resumed.vectors["clip"].grad = gradient(resumed, i)
+        resumed.update(1e-3, 1e-2, 1.0)
+    assert torch.equal(resumed.vectors["clip"], whole.vectors["clip"])
