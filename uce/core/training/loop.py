@@ -105,11 +105,15 @@ class Training:
 
     def _update(self, update: Update) -> Tensor:
         prompts = [self._prompt(rows) for rows in update.prompts]
-        draws = self.objective.draws(self.context, update.number, len(prompts))
+        draws = self.objective.draws(self.context, update)
         terms = self.objective.backward(self.rows, prompts, update.prompts, draws, update.phase == "split")
         options = self.options
-        self.rows.update(options.learning_rate, options.weight_decay, options.clip, self.objective.scale)
+        self.rows.update(self._learning_rate(update), options.weight_decay, options.clip, self.objective.scale)
         return terms
+
+    def _learning_rate(self, update: Update) -> float:
+        last = self.options.cool_down * self.schedule.total
+        return self.options.learning_rate * min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
 
     def _merge(self) -> None:
         if self.rows.num_rows > len(self.plan.tokens):

@@ -23,6 +23,7 @@ from uce.core.contrastive import supervised_contrastive
 from uce.core.training.alignment import Alignment
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
+from uce.core.training.schedule import Update
 
 TERMS = ("masked_mse", "attention", "contrastive", "total")
 
@@ -42,13 +43,11 @@ class Draws:
     flips: Tensor
 
 
-def draw(
-    generator: torch.Generator, num_prompts: int, shape: tuple[int, ...], high: int, low: int, flip: float
-) -> Draws:
-    """Draws for `num_prompts` prompts; timesteps from [low, high)."""
-    timesteps = torch.randint(low, high, (num_prompts,), generator=generator)
-    noise = torch.randn(num_prompts, *shape, generator=generator)
-    return Draws(timesteps, noise, torch.rand(num_prompts, generator=generator) < flip)
+def spread_timesteps(starts_P: Tensor, visit: int, low: int, high: int) -> Tensor:
+    """Timesteps of each prompt's `visit`: multiples of the golden ratio from its start, which cover [low, high) evenly
+    after any number of visits (Kronecker's sequence)."""
+    share = (starts_P.double() + visit * (5**0.5 - 1) / 2) % 1
+    return (low + share * (high - low)).long().clamp(max=high - 1)
 
 
 def resize_masks(masks_Khw: Tensor, to: tuple[int, int]) -> Tensor:
@@ -95,13 +94,20 @@ class Objective:
         """float16 gradients of a mean over all elements vanish; the loss is multiplied by this before backward."""
         return float(self.latents[0].numel()) if self.backbone.precision == "float16" else 1.0
 
-    def draws(self, context: Context, update: int, num_prompts: int) -> Draws:
-        """The draws of an update depend on its number only, so that a resumed run sees the same."""
-        last = self.backbone.num_timesteps
+    def draws(self, context: Context, update: Update) -> Draws:
+        """What chance decides about an update; by its number only, so that a resumed run sees the same."""
+        num_prompts, last = len(update.prompts), self.backbone.num_timesteps
         low = min(int(self.options.noise_low * last), last - 1)
         high = max(round(self.options.noise_high * last), low + 1)
-        shape = tuple(self.latents.shape[1:])
-        return draw(context.generator(salt=f"update {update}"), num_prompts, shape, high, low, self.options.flip)
+        generator = context.generator(salt=f"update {update.number}")
+        timesteps = torch.randint(low, high, (num_prompts,), generator=generator)
+        noise = torch.randn(num_prompts, *self.latents.shape[1:], generator=generator)
+        flips = torch.rand(num_prompts, generator=generator) < self.options.flip
+        if self.options.timesteps == "spread":
+            starts = [context.generator(salt=f"timesteps of {rows}") for rows in update.prompts]
+            starts_P = torch.cat([torch.rand(1, generator=start) for start in starts])
+            timesteps = spread_timesteps(starts_P, update.step, low, high)
+        return Draws(timesteps, noise, flips)
 
     def backward(
         self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws, split: bool

@@ -17,6 +17,7 @@ class TrainingOptions:
         merge_step: the step before which split tokens train apart; 0 merges them before the first update.
         schedule: "paper": one optimiser update per prompt; "batched": one per step, over the mean of its prompts.
         learning_rate, weight_decay, clip: of AdamW; `clip` bounds the gradient's norm over all token rows, 0 does not.
+        cool_down: last part of the updates over which the learning rate falls to 0 in a straight line, as a fraction.
         attention_weight, contrastive_weight: of the alignment and the contrastive term; 0 leaves the term out.
         temperature: of the contrastive term.
         flip: probability of a horizontal flip of latents, masks and maps together.
@@ -25,6 +26,7 @@ class TrainingOptions:
         alignment_side: cells per side of the layers whose attention is aligned; 0 chooses.
         loss_area: what the masked squared error is divided by: all "elements" (the paper's), or those of the "mask".
         noise_low, noise_high: the part of the noise schedule from which timesteps are drawn, as fractions.
+        timesteps: "random" (the paper's), or "spread": every prompt walks evenly through the range from a random start.
         template: the prompt; "{}" stands for the tokens, joined by " and ".
     """
 
@@ -34,6 +36,7 @@ class TrainingOptions:
     learning_rate: float = 5e-4
     weight_decay: float = 1e-2
     clip: float = 1.0
+    cool_down: float = 0.0
     attention_weight: float = 1e-5
     contrastive_weight: float = 1e-3
     temperature: float = 0.07
@@ -44,6 +47,7 @@ class TrainingOptions:
     loss_area: Literal["elements", "mask"] = "elements"
     noise_low: float = 0.0
     noise_high: float = 1.0
+    timesteps: Literal["random", "spread"] = "random"
     template: str = "a photo of {}"
 
     def digest(self) -> str:

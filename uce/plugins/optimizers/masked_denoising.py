@@ -40,6 +40,9 @@ class MaskedDenoisingOptimizer:
         learning_rate: float = Field(5e-4, gt=0, le=1, description="AdamW's learning rate")
         weight_decay: float = Field(1e-2, ge=0, le=1, description="AdamW's weight decay")
         clip: float = Field(1.0, ge=0, description="largest norm of the gradient over all tokens; 0 for no limit")
+        cool_down: float = Field(
+            0.0, ge=0, le=1, description="last fraction of the updates over which the learning rate falls to 0"
+        )
         attention_weight: float = Field(
             1e-5, ge=0, description="weight of the alignment between a token's attention and its concept's map"
         )
@@ -59,6 +62,9 @@ class MaskedDenoisingOptimizer:
         )
         noise_low: float = Field(0.0, ge=0, le=1, description="least noise trained on, as a fraction of the schedule")
         noise_high: float = Field(1.0, gt=0, le=1, description="most noise trained on, as a fraction of the schedule")
+        timesteps: Literal["random", "spread"] = Field(
+            "random", description="random (paper), or spread: every prompt walks evenly through the noise levels"
+        )
         template: str = Field("a photo of {}", description="the prompt; {} stands for the tokens")
 
         @field_validator("template")
