@@ -1,0 +1,1 @@
+"""The embedded text-to-image model `mini`: weights, recipe and model card."""

@@ -1,0 +1,1 @@
+"""How `mini` is made: objects, scenes, captions, tokenizer, VAE and diffusion training."""

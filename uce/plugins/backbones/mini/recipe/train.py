@@ -1,0 +1,266 @@
+"""Train the diffusion model of `mini` on composed scenes.
+
+    python -m uce.plugins.backbones.mini.recipe.train --objects FOLDER --work FOLDER --steps 6000
+
+Makes what is missing in the work folder (tokenizer, appearance table; run `train_vae` and `shards`
+first or beside it), resumes from its checkpoint exactly, exports a diffusers folder to
+`export/` from the moving average. v-prediction; Muon for matrices, AdamW for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from uce.plugins.backbones.mini.recipe import grounding
+from uce.plugins.backbones.mini.recipe.appearance import AppearanceEncoder, appearance_table
+from uce.plugins.backbones.mini.recipe.batches import Batch, Batches, object_words
+from uce.plugins.backbones.mini.recipe.captions import words_of_captions
+from uce.plugins.backbones.mini.recipe.export import export
+from uce.plugins.backbones.mini.recipe.model import WIDTH, Injection, make_scheduler, make_text_encoder, make_unet
+from uce.plugins.backbones.mini.recipe.muon import Muon, split_parameters
+from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object, named_objects
+from uce.plugins.backbones.mini.recipe.scenes import make_loader
+from uce.plugins.backbones.mini.recipe.tokenizer import make_tokenizer
+
+WORDS_SHARE = 0.5  # of the mentions of a named object use its word's own residual
+WARM_UP = 60
+
+
+class Trainer:
+    """Model, moving average, optimisers and data of one training run."""
+
+    def __init__(self, options: argparse.Namespace, rank: int = 0) -> None:
+        self.options, work, self.rank = options, options.work, rank
+        stems = list_objects(options.objects, "train")
+        self.named = named_objects(options.objects)
+        self.tokenizer = make_tokenizer(words_of_captions() + object_words(self.named), work / "tokenizer")
+        loader = make_loader(lambda stem: load_object(options.objects, stem))
+        self.table = torch.from_numpy(appearance_table(loader, stems, work / "appearance.npy"))
+        self.word_of = torch.tensor([list(self.named).index(s) if s in self.named else -1 for s in stems])
+        torch.manual_seed(options.seed)
+        self.model = nn.ModuleDict(
+            {
+                "unet": make_unet().to(memory_format=torch.channels_last),
+                "text": make_text_encoder(self.tokenizer),
+                "appearance": AppearanceEncoder(self.table.shape[-1], WIDTH, len(self.named)),
+            }
+        )
+        nn.init.normal_(self.model["text"].get_input_embeddings().weight, std=0.04)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.injection = Injection(self.model["text"])
+        self.recorder = grounding.attach(self.model["unet"])
+        self.matrices, others = split_parameters(self.model.named_parameters())
+        self.owner = share_out([weight.numel() for weight in self.matrices], options.processes)
+        own = [weight for weight, owner in zip(self.matrices, self.owner, strict=True) if owner == rank]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(own, lr=options.rate, weight_decay=0.02),
+            torch.optim.AdamW(others, lr=options.rate / 2, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
+        ]
+        self.levels = make_scheduler().alphas_cumprod
+        self.scale = options.scale
+        self.batches = Batches(work, self.tokenizer, options.seed, options.batch // options.processes, options.grounded // options.processes, options.shards, rank, options.batch, options.several)
+        self.step = 0
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that this process goes on from."""
+        path: Path = self.options.work / f"checkpoint.{self.rank}.pt"
+        return path
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
+        self.step = state["step"]
+        print(f"resumed at step {self.step}", flush=True)
+
+    def save(self) -> None:
+        """Write the checkpoint; it appears whole. Each process keeps the momenta of the weights it owns."""
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+        }
+        half = self.checkpoint.with_suffix(".part")
+        torch.save(state, half)
+        os.replace(half, self.checkpoint)
+
+    def rate(self) -> float:
+        """Learning rate of this step: warm-up, constant, then a straight line to a fiftieth."""
+        cool = max(1, int(self.options.cool * self.options.steps))
+        left = (self.options.steps - self.step) / cool
+        return float(self.options.rate * min(1.0, (self.step + 1) / WARM_UP) * min(1.0, max(0.02, left)))
+
+    def conditions(self, batch: Batch) -> Tensor:
+        """Text encoder states (B, T, width), mentions by appearance or by word."""
+        objects, variants = batch.things[:, 0], batch.things[:, 1]
+        words = self.word_of[objects]
+        by_word = (variants == 0) & (torch.rand(len(objects)) < WORDS_SHARE)
+        rows = torch.where(by_word, words, -1)
+        self.injection.where = batch.where
+        self.injection.vectors = self.model["appearance"](self.table[objects, variants], rows)
+        states: Tensor = self.model["text"](input_ids=batch.ids).last_hidden_state
+        self.injection.where = None
+        return states
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """All terms of the loss for one batch."""
+        x_0 = batch.latents * self.scale
+        level = self.levels[batch.timesteps].view(-1, 1, 1, 1)
+        noise = torch.randn_like(x_0)
+        x_t = level.sqrt() * x_0 + (1 - level).sqrt() * noise
+        velocity = level.sqrt() * noise - (1 - level).sqrt() * x_0
+        self.recorder.clear()
+        self.recorder.count = count = self.batches.grounded
+        with torch.autocast("cpu", torch.bfloat16):
+            states = self.conditions(batch)
+            got = self.model["unet"](x_t.contiguous(memory_format=torch.channels_last), batch.timesteps, states).sample
+        error = (got.float() - velocity).square().mean((1, 2, 3))
+        empty, labels = batch.num_empty, batch.labels[:count]
+        most = batch.mentioned.shape[-1] - 1
+        return {
+            "velocity": error.mean(),
+            "self": grounding.self_loss(self.recorder.self_maps, labels, most),
+            "mention": grounding.mention_loss([m[empty:] for m in self.recorder.cross_maps], labels[empty:], batch.mentioned[empty:count]),
+            "saliency": grounding.saliency_loss([m[:empty] for m in self.recorder.cross_maps], labels[:empty], 1),
+        }
+
+    def update(self) -> dict[str, float]:
+        """One update of the weights and of their moving average."""
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step * 16 + self.rank)
+        self.model.train()
+        terms = self.losses(self.batches.draw(self.step))
+        loss = terms["velocity"] + sum(self.options.grounding * terms[k] for k in ("self", "mention", "saliency"))
+        for optimizer, share in zip(self.optimizers, (1.0, 0.5), strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate() * share
+        loss.backward()
+        self._share_gradients()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._share_weights()
+        self.step += 1
+        keep = min(self.options.average, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(value.detach(), 1 - keep)
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    @torch.no_grad()
+    def _share_gradients(self) -> None:
+        """Average the gradients of all processes."""
+        if self.options.processes == 1:
+            return
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters()]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.options.processes
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
+
+    @torch.no_grad()
+    def _share_weights(self) -> None:
+        """Give the others the matrices that this process updated."""
+        if self.options.processes == 1:
+            return
+        mine = [w if owner == self.rank else torch.zeros_like(w) for w, owner in zip(self.matrices, self.owner, strict=True)]
+        flat = torch.cat([weight.reshape(-1) for weight in mine])
+        dist.all_reduce(flat)
+        for weight, part in zip(self.matrices, flat.split([w.numel() for w in mine]), strict=True):
+            weight.copy_(part.view(weight.shape))
+
+    def export(self) -> None:
+        """Write the diffusers folder of the moving average."""
+        rows = self.table[self.word_of >= 0][torch.argsort(self.word_of[self.word_of >= 0]), 0]
+        export(self.average, self.tokenizer, rows, self.named, self.scale, self.options.work)
+
+
+def share_out(sizes: list[int], processes: int) -> list[int]:
+    """Give each weight an owner so that all have about as much to do."""
+    load, owners = [0] * processes, [0] * len(sizes)
+    for place in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        owners[place] = load.index(min(load))
+        load[owners[place]] += sizes[place]
+    return owners
+
+
+def run(trainer: Trainer) -> None:
+    """Train to the last step, with log lines, checkpoints and exports on the way."""
+    options = trainer.options
+    running: dict[str, float] = {}
+    start, first = time.time(), trainer.step
+    while trainer.step < options.steps:
+        for name, value in trainer.update().items():
+            if not math.isfinite(value):
+                raise SystemExit(f"{name} loss is {value} at step {trainer.step}; go on from the checkpoint with a lower --rate")
+            running[name] = running.get(name, value) * 0.97 + value * 0.03
+        if trainer.step % 20 == 0 and trainer.rank == 0:
+            pace = (trainer.step - first) * options.batch / (time.time() - start)
+            text = " ".join(f"{name} {value:.4f}" for name, value in running.items())
+            print(f"{time.strftime('%H:%M:%S')} step {trainer.step} {pace:.1f}/s rate {trainer.rate():.2g} {text}", flush=True)
+        if trainer.step % options.save_every == 0:
+            trainer.save()
+        if trainer.step % options.export_every == 0 and trainer.rank == 0:
+            trainer.export()
+    trainer.save()
+    if trainer.rank == 0:
+        trainer.export()
+
+
+def work_as(rank: int, options: argparse.Namespace) -> None:
+    """One process of the run."""
+    torch.set_num_threads(options.threads)
+    if options.processes > 1:
+        dist.init_process_group("gloo", init_method=f"file://{options.meeting}", rank=rank, world_size=options.processes)
+    run(Trainer(options, rank))
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=Path, required=True, help="folder with the objects' .webp files")
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoint and export/")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--grounded", type=int, default=12, help="nearly clean pictures of a batch that carry grounding losses")
+    parser.add_argument("--grounding", type=float, default=0.03, help="weight of each grounding loss")
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--cool", type=float, default=0.3, help="share of the steps over which the rate falls")
+    parser.add_argument("--average", type=float, default=0.997, help="decay of the moving average")
+    parser.add_argument("--shards", type=int, default=150, help="number of shards that will exist")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--several", type=float, default=0.35, help="share of scenes of several objects kept for drawing")
+    parser.add_argument("--processes", type=int, default=2, help="single-threaded processes beat threads on two cores")
+    parser.add_argument("--threads", type=int, default=1, help="per process")
+    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument("--export-every", type=int, default=250, help="steps between exports")
+    options = parser.parse_args()
+    options.scale = AutoencoderKL.load_config(options.work / "vae")["scaling_factor"]
+    with tempfile.TemporaryDirectory() as folder:
+        options.meeting = Path(folder) / "meeting"
+        if options.processes == 1:
+            work_as(0, options)
+        else:
+            torch.multiprocessing.spawn(work_as, (options,), nprocs=options.processes)
+
+
+if __name__ == "__main__":
+    main()
