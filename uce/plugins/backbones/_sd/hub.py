@@ -44,6 +44,6 @@ def fetch(repository: str, revision: str | None, variant: str | None) -> Path:
         raise ModelError(f"model '{repository}' is neither a path that exists nor a hub id such as org/name") from error
     except (LocalEntryNotFoundError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"hub model '{repository}' is not in the cache and the hub cannot be reached; connect to the network, "
-            "or give a local diffusers folder, a .safetensors file, or --model mini"
+            f"model '{repository}' is no local path, is not in the cache and the hub cannot be reached; "
+            "connect to the network, or give a local diffusers folder, a .safetensors file, or --model mini"
         ) from error

@@ -70,7 +70,8 @@ def load_parts(model: str, settings: Any, precision: str) -> Parts | None:
     if path.is_dir():
         return load_folder(model, path, getattr(settings, "variant", None), precision)
     repository = ALIASES.get(model, model)
-    if path.suffix or path.is_absolute() or model.startswith((".", "~")) or repository.count("/") != 1:
+    local = path.is_absolute() or path.suffix == ".safetensors" or model.startswith((".", "~"))
+    if local or repository.count("/") != 1:
         raise ModelError(f"model '{model}' does not exist; {ALLOWED}")
     from uce.plugins.backbones._sd.hub import fetch
 

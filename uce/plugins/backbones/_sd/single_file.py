@@ -168,7 +168,7 @@ def _predicts_velocity(unet: Any, metadata: Mapping[str, str]) -> bool:
     if said.startswith("stable-diffusion-v2"):
         return said.endswith("-v")
     weight = next(unet.parameters())
-    sample = torch.full((1, 4, 8, 8), 0.5, dtype=weight.dtype)
+    sample = torch.full((1, 4, 16, 16), 0.5, dtype=weight.dtype)
     text = torch.full((1, 2, int(unet.config.cross_attention_dim)), 0.5, dtype=weight.dtype)
     with torch.no_grad():
         output = unet(sample, torch.tensor([999]), encoder_hidden_states=text, return_dict=False)[0]
