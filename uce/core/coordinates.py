@@ -15,7 +15,7 @@ import numpy.typing as npt
 from uce.core.distance import TILE, Floats, Ints, hellinger_rows, kl_factors
 from uce.core.finch import mean_rows
 
-SPREAD = 1e-5
+SNAP = 1e-4
 
 
 def hellinger_coordinates(affinity: npt.ArrayLike, dimensions: int, seed: int) -> Floats:
@@ -32,12 +32,27 @@ def hellinger_coordinates(affinity: npt.ArrayLike, dimensions: int, seed: int) -
 
     roots = hellinger_rows(affinity)
     roots = roots - roots.mean(axis=0)
-    if float(np.abs(roots).max(initial=0)) < SPREAD:
+    if float(np.abs(roots).max(initial=0)) < SNAP:
         return np.zeros((len(roots), 1), np.float32)
     wanted = min(dimensions, len(roots) - 1)
     reduced = PCA(wanted, svd_solver="auto", random_state=seed % 2**32, iterated_power=4).fit_transform(roots)
-    # Rows that are equal but for rounding become equal points, so that no method sees structure in noise.
-    return np.round(np.asarray(reduced, np.float32), 5)
+    return _snapped(np.asarray(reduced, np.float32))
+
+
+def _snapped(points: Floats) -> Floats:
+    """Points closer than `SNAP` to an earlier one (along the first axis) take its place, so that rows that are equal
+    but for rounding are equal points and no method sees structure in noise."""
+    order = np.argsort(points[:, 0], kind="stable")
+    along = points[order, 0]
+    ends = np.searchsorted(along, along + SNAP, side="right")
+    result, done = points.copy(), np.zeros(len(points), np.bool_)
+    for position, leader in enumerate(order):
+        if not done[leader]:
+            window = order[position : ends[position]]
+            near = window[np.linalg.norm(points[window] - points[leader], axis=1) <= SNAP]
+            near = near[~done[near]]
+            result[near], done[near] = points[leader], True
+    return result
 
 
 def num_distinct(points: Floats) -> int:

@@ -26,7 +26,7 @@ class EdgesRefiner:
     name = "edges"
 
     class Settings(BaseSettings):
-        band: float = Field(0.75, gt=0, le=4, description="how far, in grid cells, an outline may move to either side")
+        band: float = Field(1.0, gt=0, le=4, description="how far, in grid cells, an outline may move to either side")
         contrast: float = Field(500.0, gt=0, description="how strongly outlines keep to edges of colour")
         side: int = Field(256, ge=32, le=2048, description="longer side in pixels at which outlines are found")
 
