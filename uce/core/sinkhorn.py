@@ -36,7 +36,7 @@ def cell_distances(grid: tuple[int, int], device: str = "cpu", dtype: torch.dtyp
     """Euclidean distance in cells between all pairs of cells of `grid` (h, w), row-major: (N, N)."""
     y, x = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     points_N2 = torch.stack([y.flatten(), x.flatten()], dim=1).double()
-    return torch.cdist(points_N2, points_N2, compute_mode="donot_use_mm_for_euclid_dist").to(device, dtype)
+    return torch.cdist(points_N2, points_N2, compute_mode="donot_use_mm_for_euclid_dist").to(dtype).to(device)
 
 
 def still_iterations(log_mu_BN: Tensor, log_nu_BN: Tensor, cost_NN: Tensor, reg: float, iterations: int) -> int:

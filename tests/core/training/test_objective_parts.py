@@ -7,7 +7,7 @@ import torch
 
 from uce.core import LayerMap, StageInputError
 from uce.core.training.alignment import average_layers, choose_layers, resize_maps
-from uce.core.training.objective import masked_squared_error, resize_masks
+from uce.core.training.objective import masked_squared_error, resize_masks, spread_timesteps
 from uce.core.training.schedule import Schedule
 
 
@@ -76,3 +76,11 @@ def test_papers_number_of_updates():
 def test_merge_after_the_end_and_without_splits():
     assert Schedule(3, 100, 2, 5, False, ((0, 1),)).total == 3 * 10
     assert Schedule(3, 100, 2, 1, False, ((0, 1),)).total == 3 * 3
+
+
+def test_spread_timesteps_cover_the_range_evenly():
+    visits = torch.stack([spread_timesteps(torch.tensor([0.3, 0.9]), visit, 100, 900) for visit in range(1, 41)])
+    assert visits.dtype is torch.int64 and visits.min() >= 100 and visits.max() < 900
+    for prompt in visits.T:
+        counts = torch.histc(prompt.float(), bins=8, min=100, max=900)
+        assert counts.min() >= 4 and counts.max() <= 6

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from uce.core import Concepts, Context, LearnedConcepts, StageInputError, Step, TokenPlan
+from uce.core.training.rows import TokenRows
 from uce.plugins.initializers.split_merge import SplitMergeInitializer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
 
@@ -93,10 +94,13 @@ def test_same_seed_same_bytes(doubles):
     assert raw(learn(doubles, seed=4)) != raw(learn(doubles, seed=5))
 
 
-@pytest.mark.parametrize("schedule", ["paper", "batched"])
+FEW = {"schedule": "batched", "timesteps": "spread", "cool_down": 0.5, "alignment": "kl"}
+
+
+@pytest.mark.parametrize("chosen", [{"schedule": "paper"}, FEW], ids=["paper", "few-updates"])
 @pytest.mark.parametrize("stop", [1, 3, 7, 13])
-def test_resumed_run_ends_with_the_same_bytes(doubles, schedule, stop):
-    options = {"steps": 9, "merge_step": 2, "schedule": schedule}
+def test_resumed_run_ends_with_the_same_bytes(doubles, chosen, stop):
+    options = {"steps": 9, "merge_step": 2} | chosen
     whole = learn(doubles, **options)
     checkpoint = doubles.Checkpoint()
 
@@ -111,7 +115,7 @@ def test_resumed_run_ends_with_the_same_bytes(doubles, schedule, stop):
     resumed = learn(doubles, backbone, checkpoint=checkpoint, checkpoint_every=2, **options)
     assert raw(resumed) == raw(whole)
     assert resumed.history == whole.history
-    if schedule == "paper":
+    if chosen["schedule"] == "paper":
         assert len(backbone.passes) - 1 == len(whole.history) - (stop - 1) // 2 * 2
 
 
@@ -230,3 +234,19 @@ def test_on_a_diffusers_pipeline(doubles, tiny_backbone):
     assert all(torch.equal(value, before[name]) for name, value in tiny_backbone.unet.state_dict().items())
     assert all(parameter.grad is None for parameter in tiny_backbone.text_encoder.parameters())
     assert not any("Watcher" in type(p).__name__ for p in tiny_backbone.unet.attn_processors.values())
+
+
+def test_cool_down_lets_the_learning_rate_fall_to_nothing(doubles, monkeypatch):
+    rates: list[float] = []
+    update = TokenRows.update
+
+    def record(self: TokenRows, learning_rate: float, *rest: Any) -> None:
+        rates.append(learning_rate)
+        update(self, learning_rate, *rest)
+
+    monkeypatch.setattr(TokenRows, "update", record)
+    learn(doubles, schedule="batched", steps=8, learning_rate=0.4)
+    assert rates == [0.4] * 8
+    rates.clear()
+    learn(doubles, schedule="batched", steps=8, learning_rate=0.4, cool_down=0.5)
+    assert rates == pytest.approx([0.4] * 5 + [0.3, 0.2, 0.1])
