@@ -149,6 +149,21 @@ def generate(
     Raises:
         ConfigError: a token in a prompt that the run does not have.
     """
+    return draw(prompts, run, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device)[0]
+
+
+def draw(
+    prompts: str | Sequence[str],
+    run: str | Path | Run,
+    out: str | Path | None = None,
+    *,
+    count: int = 1,
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 5.0,
+    device: str | None = None,
+) -> tuple[list[Image.Image], list[Path]]:
+    """As `generate`; also says which files it wrote."""
     loaded = run if isinstance(run, Run) else load(run)
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     tokens = loaded.tokens()
@@ -165,12 +180,14 @@ def generate(
     pictures: list[Image.Image] = backbone.generate(
         [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
     )
+    paths: list[Path] = []
     if out is not None:
         from uce.core.files import write_picture
 
         for (text, picture_seed), picture in zip(pairs, pictures, strict=True):
-            write_picture(_free_name(Path(out), text, picture_seed), picture)
-    return pictures
+            paths.append(_free_name(Path(out), text, picture_seed))
+            write_picture(paths[-1], picture)
+    return pictures, paths
 
 
 def _free_name(folder: Path, text: str, seed: int) -> Path:

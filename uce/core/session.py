@@ -98,6 +98,11 @@ def backbone_for(manager: Manager, config: Config) -> Backbone:
     return _last_backbone[key]
 
 
+def current_backbone() -> Backbone | None:
+    """The model that is loaded now."""
+    return next(iter(_last_backbone.values()), None)
+
+
 @contextmanager
 def torch_settings(config: Config) -> Iterator[None]:
     """The run's threads and deterministic sums, put back afterwards."""

@@ -1,0 +1,284 @@
+"""The command line: parse, call the public interface, print. No logic lives here.
+
+Heavy imports happen inside the commands, so that `uce --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from uce import __version__
+from uce.core.errors import UceError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="One picture in; masks and learned concept tokens out.",
+    epilog="Start with: uce run PICTURE -o out",
+)
+plugins_app = typer.Typer(help="List and describe plugins.", invoke_without_command=True)
+app.add_typer(plugins_app, name="plugins")
+
+# The parser's own error type: typer has vendored click or not, depending on its version.
+_PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
+
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
+                 "sd1.5, sd2.1 or a hub id."),
+]  # fmt: skip
+Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
+Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
+Refiner = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Mask refinement; repeat for a chain.", rich_help_panel=STAGES)
+]
+Initializer = Annotated[str | None, typer.Option(metavar="NAME", help="Token starts.", rich_help_panel=STAGES)]
+Optimizer = Annotated[str | None, typer.Option(metavar="NAME", help="Token learning.", rich_help_panel=STAGES)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optimizer.steps=200; repeat."),
+]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help="default, or paper: the method as published.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
+ConceptList = Annotated[str | None, typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.")]
+Names = Annotated[str | None, typer.Option("--names", metavar="cup,cat", help="Names for the tokens, in order.")]
+Device = Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str | None, typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.")]
+PluginFiles = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="X", help="A plugin: file.py or package.module:object.", rich_help_panel=PLUGINS),
+]
+NoPlugin = Annotated[
+    list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out.", rich_help_panel=PLUGINS)
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"uce {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """One picture in; masks and learned concept tokens out."""
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _indexes(text: str | None) -> list[int] | None:
+    from uce.core.errors import ConfigError
+
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
+
+
+def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    """Command-line values -> keyword arguments of `uce.run`."""
+    from uce.terminal import observers
+
+    given = {key: value for key, value in given.items() if value is not None}
+    given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
+    return {**given, "observers": observers(quiet)}
+
+
+@app.command()
+def run(
+    image: Image, out: Out, model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
+    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
+    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
+    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
+    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
+) -> None:  # fmt: skip
+    """Find the things in IMAGE and learn a token for each."""
+    given = {
+        "model": model, "extractor": extractor, "clusterer": clusterer, "refiner": refiner,
+        "initializer": initializer, "optimizer": optimizer, "set": set_, "config": config, "preset": preset,
+        "seed": seed, "concepts": concepts, "names": names, "device": device, "precision": precision,
+        "plugin": plugin, "no_plugin": no_plugin, "resume": resume, "overwrite": overwrite,
+    }  # fmt: skip
+    import uce
+    from uce.terminal import show_run
+
+    show_run(uce.run(image, out, **_options(given, json_)), json_)
+
+
+@app.command()
+def localize(
+    image: Image, out: Out, model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
+    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
+    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
+    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
+    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
+) -> None:  # fmt: skip
+    """Find the things in IMAGE; edit the masks if you like, then `uce learn DIR`."""
+    given = {
+        "model": model, "extractor": extractor, "clusterer": clusterer, "refiner": refiner,
+        "initializer": initializer, "optimizer": optimizer, "set": set_, "config": config, "preset": preset,
+        "seed": seed, "concepts": concepts, "names": names, "device": device, "precision": precision,
+        "plugin": plugin, "no_plugin": no_plugin, "resume": resume, "overwrite": overwrite,
+    }  # fmt: skip
+    import uce
+    from uce.terminal import show_run
+
+    uce.localize(image, out, **_options(given, json_))
+    show_run(uce.load(out), json_)
+
+
+@app.command()
+def learn(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `uce localize` wrote.")],
+    initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None, concepts: ConceptList = None,
+    names: Names = None, seed: Seed = None, device: Device = None, precision: Precision = None,
+    plugin: PluginFiles = None, no_plugin: NoPlugin = None, resume: Resume = False,
+    overwrite: Overwrite = False, json_: Json = False,
+) -> None:  # fmt: skip
+    """Learn a token for every mask as it lies in DIR/masks now."""
+    given = {
+        "initializer": initializer, "optimizer": optimizer, "set": set_, "concepts": concepts, "names": names,
+        "seed": seed, "device": device, "precision": precision, "plugin": plugin, "no_plugin": no_plugin,
+        "resume": resume, "overwrite": overwrite,
+    }  # fmt: skip
+    import uce
+    from uce.terminal import show_run
+
+    show_run(uce.learn(folder, **_options(given, json_)), json_)
+
+
+@app.command()
+def generate(
+    prompts: Annotated[
+        list[str], typer.Argument(metavar="PROMPT...", help='Such as "a photo of <asset1> in the snow".')
+    ],
+    folder: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run whose tokens to use.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the pictures go.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="Pictures per prompt.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0, max=50, help="Classifier-free guidance scale.")] = 5.0,
+    device: Device = None,
+    json_: Json = False,
+) -> None:
+    """Draw pictures with a run's tokens."""
+    from uce.api import draw
+    from uce.terminal import status
+
+    with status(f"drawing {len(prompts) * count} pictures", quiet=json_):
+        _, paths = draw(prompts, folder, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device)
+    print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
+
+
+@plugins_app.callback()
+def plugins_list(
+    context: typer.Context, plugin: PluginFiles = None, no_plugin: NoPlugin = None, json_: Json = False
+) -> None:
+    """List every plugin: stage, name, distribution, one line."""
+    if context.invoked_subcommand is None:
+        from uce.terminal import show_plugins
+
+        show_plugins(plugin or [], no_plugin or [], json_)
+
+
+@plugins_app.command("show")
+def plugins_show(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    plugin: PluginFiles = None, no_plugin: NoPlugin = None, json_: Json = False,
+) -> None:  # fmt: skip
+    """Describe one plugin and its settings."""
+    from uce.terminal import show_plugin
+
+    show_plugin(name, plugin or [], no_plugin or [], json_)
+
+
+@app.command()
+def doctor(
+    model: Annotated[str | None, typer.Option(metavar="M", help="Also load this model and try it.")] = None,
+    device: Device = None,
+    precision: Precision = None,
+    json_: Json = False,
+) -> None:
+    """Say what is installed and which devices there are; with --model, try that model from end to end."""
+    from uce.doctor import examine
+
+    if not examine(model, device, precision, json_):
+        raise typer.Exit(2)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    print("uce: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point: errors that the user can mend become one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments, prog_name="uce", standalone_mode=False)
+    except UceError as error:
+        _fail(str(error))
+    except _PARSER_ERROR as error:
+        _fail(f"{_message(error)} See uce {_command(arguments)}--help")
+    except (KeyboardInterrupt, typer.Abort):
+        folder = _folder(arguments)
+        hint = f"; continue with the same command and --resume ({folder} keeps the checkpoint)" if folder else ""
+        _fail(f"interrupted{hint}", 130)
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _message(error: Any) -> str:
+    text: str = error.format_message().strip()
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _command(arguments: list[str]) -> str:
+    names = {
+        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
+    }
+    return f"{arguments[0]} " if arguments and arguments[0] in names | {"plugins"} else ""
+
+
+def _folder(arguments: list[str]) -> str | None:
+    """The run folder on the command line, if a run was begun in it."""
+    for flag in ("-o", "--out"):
+        if flag in arguments[:-1]:
+            folder = arguments[arguments.index(flag) + 1]
+            return folder if (Path(folder) / "run.json").is_file() else None
+    if len(arguments) > 1 and arguments[0] == "learn":
+        return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
+    return None
+
+
+if __name__ == "__main__":
+    main()

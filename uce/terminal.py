@@ -1,0 +1,203 @@
+"""What people see in a terminal: progress, tables, the next command to try."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from uce.core.hookspecs import STAGE_HOOKS, hookimpl
+
+if TYPE_CHECKING:
+    from uce.core.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.manager import PluginInfo
+    from uce.core.run import Run
+
+REFRESH_SECONDS = 0.25
+
+
+class ModelLine:
+    """Says on the first line which model works and what it can do."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    @hookimpl
+    def uce_run_started(self, event: RunStarted) -> None:
+        from uce.core.session import current_backbone
+
+        backbone = current_backbone()
+        if backbone is not None:
+            run = event.config.run
+            print(f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}", file=self.stream)
+            self.stream.flush()
+
+
+class Progress:
+    """A bar per stage on stderr: step, losses, time left. Losses are read only when the bar is redrawn."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self.bars = Bars(
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self.task: Any = None
+        self.drawn = 0.0
+
+    @hookimpl
+    def uce_stage_started(self, event: StageStarted) -> None:
+        self.bars.start()
+        self.task = self.bars.add_task(event.stage, total=None, note=event.plugin)
+
+    @hookimpl
+    def uce_step(self, event: Step) -> None:
+        now = time.monotonic()
+        if self.task is None or (now - self.drawn < REFRESH_SECONDS and event.update != event.total):
+            return
+        self.drawn = now
+        losses = "  ".join(f"{name} {float(value):.3g}" for name, value in event.losses.items())
+        self.bars.update(self.task, completed=event.update, total=event.total, note=f"{event.phase}  {losses}")
+
+    @hookimpl
+    def uce_stage_finished(self, event: StageFinished) -> None:
+        if self.task is not None:
+            total = self.bars.tasks[self.task].total or 1
+            note = f"{event.plugin}{' (kept from before)' if event.cached else ''}"
+            self.bars.update(self.task, total=total, completed=total, note=note)
+            self.task = None
+
+    @hookimpl
+    def uce_run_finished(self, event: RunFinished) -> None:
+        self.bars.stop()
+
+
+def observers(quiet: bool) -> list[Any]:
+    """What listens to a run: the model line, and progress bars where stderr is a terminal."""
+    found: list[Any] = [ModelLine(sys.stderr if quiet else sys.stdout)]
+    if sys.stderr.isatty():
+        found.append(Progress())
+    return found
+
+
+@contextmanager
+def status(text: str, quiet: bool = False) -> Iterator[None]:
+    """A spinner with `text` on stderr while something works, in a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+def show_run(run: Run, as_json: bool) -> None:
+    """A small table: concept, token, share of the picture, score; then what to try next."""
+    if as_json:
+        print(json.dumps(run.summary(), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    labelled = any(concept.label for concept in run.concepts)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    for name in ("concept", "token", *(["label"] if labelled else [])):
+        table.add_column(name, no_wrap=True)
+    for name in ("share", "score"):
+        table.add_column(name, justify="right")
+    table.add_column("mask")
+    for concept in run.concepts:
+        label = [concept.label or ""] if labelled else []
+        mask = str(run.path / concept.mask_path)
+        table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    folder = shlex.quote(str(run.path))
+    console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
+    if run.learned:
+        prompt = f"a photo of {run.concepts[0].token} on a blue background"
+        console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
+    else:
+        console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+
+
+def _stage_names(info: PluginInfo) -> str:
+    wraps = [f"wraps {stage}" for stage in info.wraps]
+    return ", ".join([*info.stages, *wraps]) or "observer"
+
+
+def plugin_record(info: PluginInfo) -> dict[str, Any]:
+    """One plugin as JSON."""
+    return {
+        "name": info.name,
+        "stages": list(info.stages),
+        "wraps": list(info.wraps),
+        "observes": list(info.observes),
+        "distribution": info.distribution,
+        "version": info.version,
+        "origin": info.origin,
+        "replaces": list(info.replaces),
+        "summary": info.summary,
+    }
+
+
+def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: bool) -> None:
+    """Every plugin, those replaced and those that failed to load."""
+    from uce.core.manager import load_manager
+
+    manager = load_manager(plugins, no_plugins)
+    replaced = {(stage, info.name): info.distribution for info in manager.plugins for stage in info.replaces}
+    order = [*STAGE_HOOKS, "backbone"]
+    rows = sorted(manager.plugins, key=lambda i: (order.index(i.stages[0]) if i.stages else 99, i.name))
+    if as_json:
+        failures = [failure.__dict__ for failure in manager.failures]
+        print(json.dumps({"plugins": [plugin_record(i) for i in rows], "failures": failures}, indent=2))
+        return
+    width = max(len(_stage_names(info)) for info in rows)
+    names = max(len(info.name) for info in rows)
+    for info in rows:
+        notes = [f"replaces the built-in {s}" for s in info.replaces]
+        notes += [
+            f"replaced by {replaced[stage, info.name]}"
+            for stage in info.stages
+            if info.origin == "built-in" and (stage, info.name) in replaced
+        ]
+        who = f"{info.distribution} {info.version}".strip() + "".join(f", {note}" for note in notes)
+        print(f"{_stage_names(info):<{width}}  {info.name:<{names}}  {info.summary}  [{who}]")
+    for failure in manager.failures:
+        print(f"not loaded: {failure.name} of {failure.distribution}: {failure.cause}")
+
+
+def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as_json: bool) -> None:
+    """A plugin's description and settings."""
+    from uce.core.errors import PluginError, unknown_name
+    from uce.core.manager import load_manager
+
+    manager = load_manager(plugins, no_plugins)
+    found = [info for info in manager.plugins if info.name == name]
+    if not found:
+        raise PluginError(unknown_name("plugin", name, {info.name for info in manager.plugins}))
+    if as_json:
+        records = [{**plugin_record(i), "settings": i.settings_class.model_json_schema()} for i in found]
+        print(json.dumps(records, indent=2))
+        return
+    for info in found:
+        print(f"{info.name} ({_stage_names(info)}), {info.distribution} {info.version}\n{info.summary}")
+        stage = info.stages[0] if info.stages else info.name
+        prefix = f"refiner.{info.name}" if stage == "refiner" else stage
+        for key, field in info.settings_class.model_fields.items():
+            default = json.dumps(field.default) if not callable(field.default) else "..."
+            print(f"  {prefix}.{key} = {default}\n      {field.description or ''}")
