@@ -227,6 +227,8 @@ def run(trainer: Trainer) -> None:
 
 def work_as(rank: int, options: argparse.Namespace) -> None:
     """One process of the run."""
+    if rank:
+        os.setsid()  # where the kernel shares time by session, each process gets a thread's share
     torch.set_num_threads(options.threads)
     if options.processes > 1:
         dist.init_process_group("gloo", init_method=f"file://{options.meeting}", rank=rank, world_size=options.processes)

@@ -66,7 +66,7 @@ def pictures(objects: Path, work: Path, count: int, seed: int) -> np.ndarray:
 
 def to_tensor(batch: np.ndarray) -> Tensor:
     """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def edges(picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,150 @@
+"""Seconds and peak memory of the full-size Stable Diffusion architectures, with random weights.
+
+    python benchmarks/full_size.py                      # SD 1.5 and SD 2.1-base, float32 and bfloat16
+    python benchmarks/full_size.py --model sd15 --precision float32 --device cuda
+
+Weights are drawn at random from the published configurations that ship with the package, the vocabulary is CLIP's own:
+what is measured is the work, not the result. Every case runs in a process of its own, so that its peak is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+MODELS = ("sd15", "sd21-base")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def write_model(kind: str, folder: Path) -> Path:
+    """A diffusers folder with random float16 weights."""
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    from uce.plugins.backbones._sd.single_file import CONFIGS
+    from uce.plugins.backbones._sd.vocabulary import clip_tokenizer
+
+    source = CONFIGS / kind
+    torch.manual_seed(0)
+    for name, cls in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
+        cls.from_config(cls.load_config(source / name)).half().save_pretrained(folder / name)
+    CLIPTextModel(CLIPTextConfig.from_pretrained(source / "text_encoder")).half().save_pretrained(
+        folder / "text_encoder"
+    )
+    clip_tokenizer(source / "tokenizer").save_pretrained(folder / "tokenizer")
+    scheduler = (source / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(scheduler, encoding="utf-8")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}), encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def measure(folder: Path, precision: str, device: str) -> dict[str, Any]:
+    """Load, localise and train two updates; seconds by stage and peak memory in gigabytes."""
+    seconds: dict[str, float] = {}
+    with timed(seconds, "import torch"):
+        import numpy as np
+        import torch
+
+    from uce.core import Context, StageInputError, UceError
+    from uce.core.picture import read_picture
+    from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
+    from uce.plugins.extractors.self_attention import SelfAttentionExtractor
+
+    with timed(seconds, "load"):
+        plugin = StableDiffusionBackbonePlugin()
+        backbone = plugin.uce_load_backbone(str(folder), SimpleNamespace(), device, precision)
+    assert backbone is not None
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    picture = read_picture(noise, backbone.picture_side, "stretch")
+    extractor = SelfAttentionExtractor()
+    with timed(seconds, "extract"):
+        context = Context(stage="extractor", device=device)
+        attention = extractor.uce_extract_attention(backbone, picture, extractor.Settings(), context)
+    with timed(seconds, "cluster and refine"):
+        from uce.api import localize
+
+        try:
+            found = len(localize(attention, clusterer="finch", refiner=["saliency", "merge"]))
+        except (StageInputError, UceError) as error:
+            found = str(error)  # random weights may leave nothing salient
+    seconds["updates"] = train(backbone, picture, attention, device, seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    video = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else 0.0
+    return {"seconds": seconds, "peak": peak, "video": video, "concepts": found}
+
+
+def train(backbone: Any, picture: Any, attention: Any, device: str, seconds: dict[str, float]) -> float:
+    """Two updates of one concept on a hand-made mask: random weights give no masks worth learning."""
+    import torch
+
+    from uce.core import Concepts, Context
+    from uce.plugins.initializers.random import RandomInitializer
+    from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
+
+    masks = torch.zeros(1, *attention.grid, dtype=torch.bool)
+    masks[0, 8:40, 8:40] = True
+    rows = attention.affinity[masks.flatten()].mean(dim=0, keepdim=True)
+    concepts = Concepts(masks=masks, maps=rows.cpu(), scores=torch.ones(1))
+    times = [time.perf_counter()]
+    context = Context(
+        stage="optimizer", device=device, micro_batch=1, emit=lambda event: times.append(time.perf_counter())
+    )
+    plan = RandomInitializer().uce_initialize_tokens(concepts=concepts, backbone=backbone, context=context)
+    optimizer = MaskedDenoisingOptimizer()
+    settings = optimizer.Settings(steps=2, merge_step=0)
+    optimizer.uce_optimize(plan, concepts, backbone, picture, settings, context)
+    for number, (before, after) in enumerate(zip(times, times[1:], strict=False), start=1):
+        seconds[f"update {number}"] = after - before
+    return times[-1] - times[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--precision", choices=(*PRECISIONS, "float16"), action="append")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.folder is not None:
+        print(json.dumps(measure(args.folder, args.precision[0], args.device)))
+        return
+    for kind in args.model or MODELS:
+        with tempfile.TemporaryDirectory() as scratch:
+            command = [sys.executable, __file__, "--device", args.device, "--folder", scratch]
+            writer = f"from full_size import *; write_model({kind!r}, Path({scratch!r}))"
+            subprocess.run([sys.executable, "-c", writer], check=True, cwd=Path(__file__).parent)
+            for precision in args.precision or PRECISIONS:
+                done = subprocess.run(
+                    [*command, "--precision", precision], check=True, stdout=subprocess.PIPE, text=True
+                )
+                result = json.loads(done.stdout.splitlines()[-1])
+                stages = ", ".join(f"{name} {value:.1f} s" for name, value in result["seconds"].items())
+                video = f", {result['video']:.1f} GB on the GPU" if result["video"] else ""
+                print(
+                    f"{kind} {precision}: {stages}; peak {result['peak']:.1f} GB{video}; {result['concepts']} concepts"
+                )
+
+
+if __name__ == "__main__":
+    main()
