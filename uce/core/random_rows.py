@@ -21,7 +21,8 @@ def concept_tokens(num_concepts: int) -> tuple[str, ...]:
 def random_starts(backbone: Backbone, num_concepts: int, num_splits: int, context: Context) -> dict[str, Tensor]:
     """Per text encoder float32 (K, S, d): K * S vocabulary rows.
 
-    Rows are distinct (as long as the vocabulary has enough), and never begin, end or padding.
+    Rows are distinct (as long as the vocabulary has enough), and never begin, end or padding. Encoders that share a
+    vocabulary start from the same words.
     """
     empty = backbone.tokenize("")
     starts = {}
@@ -31,7 +32,7 @@ def random_starts(backbone: Backbone, num_concepts: int, num_splits: int, contex
         usable[empty.ids[encoder].cpu()] = False
         candidates = usable.nonzero()[:, 0]
         wanted = num_concepts * num_splits
-        order = torch.randperm(len(candidates), generator=context.generator(salt=f"starts {encoder}"))
+        order = torch.randperm(len(candidates), generator=context.generator(salt=f"starts {len(table_VD)}"))
         chosen = candidates[order.repeat(-(-wanted // len(order)))[:wanted]]
         rows = table_VD[chosen.to(table_VD.device)].detach().float().cpu()
         starts[encoder] = rows.reshape(num_concepts, num_splits, -1)

@@ -45,11 +45,14 @@ def still_iterations(log_mu_BN: Tensor, log_nu_BN: Tensor, cost_NN: Tensor, reg:
     Potentials then are multiples of r = log mu - log nu; mass moves from i to j once n (r_i - r_j) nears C_ij / reg.
     """
     ratio_BN = log_mu_BN - log_nu_BN
-    if not bool(ratio_BN.isfinite().all()):
-        return 0
-    gap_BNN = ratio_BN[:, :, None] - ratio_BN[:, None, :]
     # neighbours' share must stay below exp(-40); u counts n, v one more log mu - log nu difference of either sign
     slack = log_mu_BN.amax() - log_mu_BN.amin() + 40
+    if not bool(slack.isfinite()):
+        return 0
+    widest = float(ratio_BN.amax() - ratio_BN.amin())
+    if cost_NN.numel() > 1 and widest * iterations <= float(cost_NN[0, 1:].min()) / reg - float(slack):
+        return iterations  # no pair of cells can do it, however near
+    gap_BNN = ratio_BN[:, :, None] - ratio_BN[:, None, :]
     room_NN = (cost_NN / reg - slack).masked_fill(cost_NN == 0, float("inf"))
     most = (room_NN / gap_BNN.abs().clamp_min(1e-30)).amin()
     return int(most.clamp(0, iterations))
@@ -63,16 +66,19 @@ def sinkhorn_potentials(
     Args:
         mu_BN: non-negative, rows sum to 1, float64 (float32 where a device has nothing wider).
         nu_BN: the same, and positive.
-        cost_NN: symmetric cost, zero on the diagonal only.
+        cost_NN: distances between the cells of a grid, row-major.
 
     Returns:
         u (B, N), v (B, N): logarithms of the scalings; value (B,): transport cost of the plan they make.
     """
-    log_mu, log_nu, log_kernel = mu_BN.log(), nu_BN.log(), -cost_NN / reg
+    log_mu, log_nu = mu_BN.log(), nu_BN.log()
     limit = 250.0 if mu_BN.dtype == torch.float64 else 25.0
     done = still_iterations(log_mu, log_nu, cost_NN, reg, iterations)
     u = done * (log_mu - log_nu) if done else torch.zeros_like(log_mu)
     v = log_nu - (done - 1) * (log_mu - log_nu) if done else log_nu
+    if done == iterations:
+        return u, v, torch.zeros_like(u[:, 0])  # what has moved is less than exp(-40)
+    log_kernel = -cost_NN / reg
     while done < iterations:
         before = u
         v = log_nu - torch.logsumexp(log_kernel + u[:, :, None], dim=1)
