@@ -250,3 +250,15 @@ def test_cool_down_lets_the_learning_rate_fall_to_nothing(doubles, monkeypatch):
     rates.clear()
     learn(doubles, schedule="batched", steps=8, learning_rate=0.4, cool_down=0.5)
     assert rates == pytest.approx([0.4] * 5 + [0.3, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_float32_rows(doubles, load_backbone, tiny_pipeline, precision):
+    backbone = load_backbone(tiny_pipeline, precision=precision)
+    picture = SimpleNamespace(pixels=torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+    options = {"picture": picture, "splits": 2, "steps": 2, "merge_step": 1, "schedule": "batched"}
+    half = learn(doubles, backbone, doubles.concepts(2, side=16), **options)
+    full = learn(doubles, load_backbone(tiny_pipeline), doubles.concepts(2, side=16), **options)
+    assert half.embeddings["clip"].dtype is torch.float32
+    assert half.history[-1]["masked_mse"] == pytest.approx(full.history[-1]["masked_mse"], rel=0.02)
+    assert (half.embeddings["clip"] - full.embeddings["clip"]).abs().max() < 5e-3
