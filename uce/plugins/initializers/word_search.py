@@ -1,0 +1,58 @@
+"""Start from words that already explain the concept.
+
+Every candidate word is put into the prompt once per noise level, and the denoising error inside each concept's mask is
+noted. The masks are disjoint, so one pass scores a word for all concepts; no gradient is needed, which makes a pass
+three times cheaper than one of training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import Concepts, TokenPlan
+    from uce.core.picture import Picture
+
+
+class WordSearchInitializer:
+    """Starts every concept from the words that denoise it best: closer than random words, for few training steps."""
+
+    name = "word-search"
+
+    class Settings(BaseSettings):
+        """How widely to search."""
+
+        split_tokens: int = Field(1, ge=1, le=64, description="best words per concept to start from; 1: no splitting")
+        candidates: int = Field(128, ge=1, le=65_536, description="random vocabulary words to try")
+        noise_levels: int = Field(3, ge=1, le=64, description="noise levels at which each word is tried")
+        template: str = Field("a photo of {}", description="the prompt; {} stands for the word")
+
+    @hookimpl
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, image: Picture, settings: Settings, context: Context
+    ) -> TokenPlan:
+        """Rank random vocabulary rows by masked denoising error and take the best.
+
+        Returns:
+            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
+        """
+        from uce.core.data import TokenPlan
+        from uce.core.random_rows import concept_tokens, random_starts
+        from uce.core.training.search import masked_errors
+
+        num = max(settings.candidates, settings.split_tokens)
+        words = {name: rows[0] for name, rows in random_starts(backbone, 1, num, context).items()}
+        errors_KV = masked_errors(
+            backbone, image.pixels, concepts.masks, words, settings.noise_levels, settings.template, context
+        )
+        best_KS = errors_KV.argsort(dim=1, stable=True)[:, : settings.split_tokens].cpu()
+        return TokenPlan(
+            tokens=concept_tokens(len(concepts)), starts={name: rows[best_KS] for name, rows in words.items()}
+        )
