@@ -194,7 +194,9 @@ def main() -> None:
     chosen: dict[str, Any] = {"set": options.set} if options.set else {}
     results: dict[str, Any] = {}
     if options.part in ("generation", "all"):
-        results["generation"] = measure_generation(options.objects, options.limit, options.steps, options.guidance, options.pictures)
+        results["generation"] = measure_generation(
+            options.objects, options.limit, options.steps, options.guidance, options.pictures
+        )
     if options.part in ("localisation", "all"):
         results["localisation"] = measure_localisation(options.objects, options.limit, chosen)
     if options.part in ("tokens", "all"):

@@ -42,7 +42,9 @@ def test_held_out_rule_is_the_hash_of_the_stem() -> None:
     assert split_of("1f334") == "test"
 
 
-@pytest.mark.parametrize("stem", ["0023-fe0f-20e3", "1f1e9-1f1ea", "1f44b-1f3fb", "1f3f4", "27a1-fe0f", "1f170-fe0f", "readme"])
+@pytest.mark.parametrize(
+    "stem", ["0023-fe0f-20e3", "1f1e9-1f1ea", "1f44b-1f3fb", "1f3f4", "27a1-fe0f", "1f170-fe0f", "readme"]
+)
 def test_flags_signs_and_skin_tones_are_no_objects(stem: str) -> None:
     assert not is_object(stem)
 

@@ -50,10 +50,12 @@ def centred(picture: Image.Image, side: int, grey: int = 236) -> tuple[npt.NDArr
     """An RGBA object on a plain square: uint8 (side, side, 3) and alpha (side, side)."""
     canvas = Image.new("RGBA", (side, side))
     scale = 0.92 * side / max(picture.size)
-    small = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS)
+    small = picture.resize(
+        (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
+    )
     canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     rgba = np.asarray(canvas, np.float32)
-    alpha = rgba[..., 3:] / 255
+    alpha = rgba[..., 3:] / np.float32(255)
     flat = rgba[..., :3] * alpha + grey * (1 - alpha)
     return np.round(flat).astype(np.uint8), alpha[..., 0]
 
@@ -94,13 +96,14 @@ class AppearanceEncoder(nn.Module):
         super().__init__()
         self.linear = nn.Linear(parts, width)
         nn.init.orthogonal_(self.linear.weight)
-        self.hidden = nn.Sequential(nn.Linear(parts, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        nn.init.zeros_(self.hidden[2].weight)
+        last = nn.Linear(2 * width, width)
+        self.hidden = nn.Sequential(nn.Linear(parts, 2 * width), nn.GELU(), last)
+        nn.init.zeros_(last.weight)
         self.residual = nn.Parameter(torch.zeros(num_named, width))  # what a word knows beyond appearance
 
     def forward(self, appearance: Tensor, named: Tensor) -> Tensor:
         """Embed; `named` (...) is the row of the word used, or -1 for appearance alone."""
-        embedding = self.linear(appearance) + self.hidden(appearance)
+        embedding: Tensor = self.linear(appearance) + self.hidden(appearance)
         embedding = embedding / (embedding.square().mean(-1, keepdim=True) + 1e-6).sqrt()
         words = self.residual[named.clamp(min=0)] * (named >= 0)[..., None]
         embedding = SCALE * (embedding + words)

@@ -41,7 +41,18 @@ class Batch:
 class Batches:
     """Draws batches from the shards of a work folder, waiting for shards that are still being made."""
 
-    def __init__(self, work: Path, tokenizer: CLIPTokenizer, seed: int, size: int, grounded: int, shards: int, rank: int, pictures: int, several: float) -> None:
+    def __init__(
+        self,
+        work: Path,
+        tokenizer: CLIPTokenizer,
+        seed: int,
+        size: int,
+        grounded: int,
+        shards: int,
+        rank: int,
+        pictures: int,
+        several: float,
+    ) -> None:
         self.work, self.seed, self.size, self.grounded, self.shards = work, seed, size, grounded, shards
         self.rank, self.pictures = rank, pictures
         self.several = several  # share of scenes of several objects that ungrounded places accept

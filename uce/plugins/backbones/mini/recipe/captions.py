@@ -14,18 +14,23 @@ import numpy as np
 from uce.plugins.backbones.mini.recipe.textures import COLOURS, TEXTURES
 
 Rng = np.random.Generator
-TEMPLATES = ["a photo of {}"] * 6 + ["a picture of {}"] * 2 + ["{}", "an image of {}", "a rendering of {}", "a photograph showing {}"]
+TEMPLATES = (
+    ["a photo of {}"] * 6
+    + ["a picture of {}"] * 2
+    + ["{}", "an image of {}", "a rendering of {}", "a photograph showing {}"]
+)
 COUNTS = ["zero", "one", "two", "three", "four"]
 PREPOSITIONS = {
     "snow": ["in the snow", "on snow"], "grass": ["on grass", "in the grass"], "sand": ["on sand", "in the sand"],
     "wood": ["on wood", "on a wooden table"], "sea": ["in the sea", "on water"],
     "night": ["at night", "in the night sky"], "sky": ["in the sky", "in front of clouds"], "stone": ["on stone"],
 }  # fmt: skip
-EXTRA_WORDS = (
-    "the and with in front of next to beside on top under behind an image style painting drawing small large big "
-    "beach forest mountain city street table kitchen garden desert ocean water dog tiger cow red blue object thing "
-    "photo close up view toy 3d render rendition cropped good bright dark cool clean dirty nice weird is it this that"
-).split()
+_EXTRA = """
+the and with in front of next to beside on top under behind an image style painting drawing small large big
+beach forest mountain city street table kitchen garden desert ocean water dog tiger cow red blue object thing
+photo close up view toy 3d render rendition cropped good bright dark cool clean dirty nice weird is it this that
+"""
+EXTRA_WORDS = _EXTRA.split()
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ OBJECT = "<object>"
 
 def words_of_captions() -> list[str]:
     """Every word that captions can hold, besides object names."""
-    text = " ".join(TEMPLATES).replace("{}", "") + " " + " ".join(sum(PREPOSITIONS.values(), []))
+    text = " ".join(TEMPLATES).replace("{}", "") + " " + " ".join(p for some in PREPOSITIONS.values() for p in some)
     words = set(text.split()) | set(COUNTS) | set(COLOURS) | set(TEXTURES) | set(EXTRA_WORDS) | {"background"}
     return sorted(words)
 

@@ -125,16 +125,17 @@ def construct_encoder(vae: AutoencoderKL, codec: Codec) -> None:
     _identity(blocks[2].resnets[0].conv_shortcut, MIDDLE)
     _taps(blocks[2].downsamplers[0].conv.weight, last)
     blocks[2].downsamplers[0].conv.bias[:CHANNELS] = -torch.from_numpy(codec.mean @ codec.basis)
-    _pair_up(encoder, blocks[3].resnets[0].conv_shortcut)
+    _pair_up(encoder.conv_norm_out, encoder.conv_out, blocks[3].resnets[0].conv_shortcut)
 
 
-def _pair_up(encoder: nn.Module, shortcut: nn.Conv2d) -> None:
+def _pair_up(norm: nn.GroupNorm, last: nn.Conv2d, shortcut: nn.Conv2d) -> None:
     """Lay the signals out in pairs beside constants, then undo norm and SiLU in the last convolution."""
     width = shortcut.out_channels
-    groups = encoder.conv_norm_out.num_groups
+    groups = norm.num_groups
+    assert shortcut.bias is not None and last.bias is not None
     size = width // groups
     gain = CONSTANT * (2 / size) ** 0.5
-    encoder.conv_norm_out.weight.fill_(1.0)
+    norm.weight.fill_(1.0)
     signals = iter(range(CHANNELS))
     for group in range(groups):
         start = group * size
@@ -145,6 +146,6 @@ def _pair_up(encoder: nn.Module, shortcut: nn.Conv2d) -> None:
                 break
             for channel, sign in ((plus, 1.0), (plus + 1, -1.0)):
                 shortcut.weight[channel, signal, 0, 0] = sign
-                encoder.conv_norm_out.weight[channel] = gain
-                encoder.conv_out.weight[signal, channel, 1, 1] = sign
-    encoder.conv_out.bias[CHANNELS:] = -20.0  # log-variance: none
+                norm.weight[channel] = gain
+                last.weight[signal, channel, 1, 1] = sign
+    last.bias[CHANNELS:] = -20.0  # log-variance: none

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -33,7 +34,8 @@ INDEX = {
 @torch.no_grad()
 def fill_words(model: nn.ModuleDict, tokenizer: CLIPTokenizer, appearance: Tensor, named: dict[str, str]) -> None:
     """Set the vocabulary's rows of named objects to their appearance embeddings plus the words' own part."""
-    table = model["text"].get_input_embeddings().weight
+    text: Any = model["text"]
+    table = text.get_input_embeddings().weight
     vectors = model["appearance"](appearance, torch.arange(len(named)))
     for vector, name in zip(vectors, named.values(), strict=True):
         for word in (name, plural(name)):
@@ -41,7 +43,9 @@ def fill_words(model: nn.ModuleDict, tokenizer: CLIPTokenizer, appearance: Tenso
             table[number] = vector
 
 
-def export(model: nn.ModuleDict, tokenizer: CLIPTokenizer, appearance: Tensor, named: dict[str, str], scale: float, work: Path) -> None:
+def export(
+    model: nn.ModuleDict, tokenizer: CLIPTokenizer, appearance: Tensor, named: dict[str, str], scale: float, work: Path
+) -> None:
     """Write `work`/export, complete before it takes the place of an earlier one.
 
     Args:
@@ -53,12 +57,18 @@ def export(model: nn.ModuleDict, tokenizer: CLIPTokenizer, appearance: Tensor, n
     fill_words(model, tokenizer, appearance, named)
     folder = work / "export.part"
     shutil.rmtree(folder, ignore_errors=True)
-    model["unet"].half().save_pretrained(folder / "unet")
-    model["text"].half().save_pretrained(folder / "text_encoder")
+    unet: Any = model["unet"]
+    text: Any = model["text"]
+    unet.half().save_pretrained(folder / "unet")
+    text.half().save_pretrained(folder / "text_encoder")
+    config = folder / "text_encoder" / "config.json"  # else transformers loads float16 beside diffusers' float32
+    config.write_text(config.read_text().replace('"float16"', '"float32"'))
     vae = AutoencoderKL.from_pretrained(work / "vae")
     vae.register_to_config(scaling_factor=scale, force_upcast=False)
     vae.half().save_pretrained(folder / "vae")
     tokenizer.save_pretrained(folder / "tokenizer")
+    for name in ("vocab.json", "merges.txt"):  # for readers that do not know tokenizer.json
+        shutil.copy(work / "tokenizer" / name, folder / "tokenizer")
     make_scheduler().save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n")
     shutil.rmtree(work / "export", ignore_errors=True)

@@ -51,7 +51,7 @@ class RecordingProcessor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return x.view(*x.shape[:-1], int(attn.heads), -1).transpose(1, 2)
 
         q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
         probabilities = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1)

@@ -27,7 +27,8 @@ def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if flip else x).float()
+    result: Tensor = (x.T if flip else x).float()
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -49,8 +50,10 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(weight)
         buffer = state["momentum"]
-        buffer.lerp_(weight.grad, 1 - group["momentum"])
-        ahead = weight.grad.lerp(buffer, group["momentum"])
+        gradient = weight.grad
+        assert gradient is not None
+        buffer.lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(buffer, group["momentum"])
         flat = ahead.reshape(len(ahead), -1)
         update = orthogonalise(flat).reshape(weight.shape)
         weight.mul_(1 - group["lr"] * group["weight_decay"])

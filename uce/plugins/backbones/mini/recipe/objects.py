@@ -37,6 +37,12 @@ SIGN_RANGES = [
 ]  # fmt: skip
 
 
+FACE_RANGES = [
+    (0x1F464, 0x1F487), (0x1F550, 0x1F567), (0x1F600, 0x1F64F), (0x1F910, 0x1F93E), (0x1F970, 0x1F97A),
+    (0x1F9B8, 0x1F9B9), (0x1F9CD, 0x1F9DF), (0x1FAC2, 0x1FAC5), (0x1FAE0, 0x1FAE8),
+]  # fmt: skip
+
+
 def split_of(stem: str) -> Split:
     """Say to which split an object belongs, by the fixed rule on its file's stem."""
     residue = int(hashlib.sha256(stem.encode()).hexdigest(), 16) % 10
@@ -70,9 +76,7 @@ def named_objects(folder: Path) -> dict[str, str]:
 def is_face(stem: str) -> bool:
     """Whether the object is one of the many near-identical yellow faces, people or clock faces."""
     code = int(stem.split("-")[0], 16)
-    ranges = [(0x1F600, 0x1F64F), (0x1F910, 0x1F93E), (0x1F970, 0x1F97A), (0x1F550, 0x1F567),
-              (0x1F464, 0x1F487), (0x1FAE0, 0x1FAE8), (0x1F9B8, 0x1F9B9), (0x1F9CD, 0x1F9DF), (0x1FAC2, 0x1FAC5)]  # fmt: skip
-    return any(low <= code <= high for low, high in ranges)
+    return any(low <= code <= high for low, high in FACE_RANGES)
 
 
 def load_object(folder: Path, stem: str, side: int = 128) -> Image.Image:

@@ -102,12 +102,14 @@ def _overlap(corners: list[tuple[int, int]], poses: Sequence[Image.Image]) -> fl
     return worst
 
 
-def _paint(canvas: npt.NDArray[np.float32], pose: Image.Image, corner: tuple[int, int], shadow: float) -> npt.NDArray[np.float32]:
+def _paint(
+    canvas: npt.NDArray[np.float32], pose: Image.Image, corner: tuple[int, int], shadow: float
+) -> npt.NDArray[np.float32]:
     """Lay an object, and its shadow, onto the canvas in place; give its alpha (H, W)."""
     side = canvas.shape[0]
     layer = Image.new("RGBA", (side, side))
     layer.paste(pose, corner)
-    rgba = np.asarray(layer, np.float32) / 255
+    rgba = np.asarray(layer, np.float32) / np.float32(255)
     if shadow > 0:
         dark = Image.new("L", (side, side))
         dark.paste(pose.getchannel("A"), (corner[0] + round(0.012 * side), corner[1] + round(0.025 * side)))
@@ -128,7 +130,9 @@ def _visible(alphas: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.bool_]:
     return masks
 
 
-def compose(things: Sequence[Thing], loader: Loader, seed: int, index: int, side: int = 128, portrait: bool = False) -> Scene:
+def compose(
+    things: Sequence[Thing], loader: Loader, seed: int, index: int, side: int = 128, portrait: bool = False
+) -> Scene:
     """Compose one scene; the same arguments always give the same scene.
 
     Args:
@@ -155,7 +159,8 @@ def _attempt(things: list[Thing], loader: Loader, rng: Rng, side: int, portrait:
     canvas, name = background(rng, side)
     sizes = [rng.uniform(0.75, 0.83) if portrait else _size(rng, len(things)) for _ in things]
     poses = [
-        _pose(rng, loader(thing), side, size, 3 if portrait else 20, 0 if portrait else 0.5) for thing, size in zip(things, sizes, strict=True)
+        _pose(rng, loader(thing), side, size, 3 if portrait else 20, 0 if portrait else 0.5)
+        for thing, size in zip(things, sizes, strict=True)
     ]
     corners = _place(rng, poses, side, 0.02 if portrait else None)
     shadow = float(rng.uniform(0.15, 0.45)) if rng.random() < 0.6 else 0.0
@@ -166,7 +171,9 @@ def _attempt(things: list[Thing], loader: Loader, rng: Rng, side: int, portrait:
     return Scene(picture, masks, tuple(things), name), shown
 
 
-def draw_things(rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, hue: float) -> list[Thing]:
+def draw_things(
+    rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, hue: float
+) -> list[Thing]:
     """Draw `count` things; sometimes two of one kind; with probability `hue` a recoloured variant."""
     things: list[Thing] = []
     for _ in range(count):

@@ -8,7 +8,6 @@ A shard holds latents, instance labels of the latent cells and what the captions
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +62,9 @@ def _scene(loader: Loader, stems: list[str], weights: npt.NDArray[np.float64], s
     return compose(things, loader, seed, index, portrait=portrait)
 
 
-def make_shard(loader: Loader, stems: list[str], weights: npt.NDArray[np.float64], codec: Codec, seed: int, number: int) -> Shard:
+def make_shard(
+    loader: Loader, stems: list[str], weights: npt.NDArray[np.float64], codec: Codec, seed: int, number: int
+) -> Shard:
     """Compose and encode the scenes of one shard."""
     place = {stem: i for i, stem in enumerate(stems)}
     latents, labels = [], []
@@ -110,7 +111,7 @@ def main() -> None:
         shard = make_shard(loader, stems, weights, codec, options.seed, number)
         half = path.with_suffix(".part.npz")
         np.savez(half, **{name: getattr(shard, name) for name in Shard.__dataclass_fields__})
-        os.replace(half, path)
+        half.replace(path)
         print(path.name, flush=True)
 
 

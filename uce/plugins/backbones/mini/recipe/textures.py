@@ -43,7 +43,8 @@ def _shade(rng: Rng, name: str) -> tuple[float, float, float]:
 
 def plain(rng: Rng, side: int, name: str) -> Picture:
     """One colour all over."""
-    return np.broadcast_to(np.asarray(_shade(rng, name), np.float32) / 255, (side, side, 3)).copy()
+    colour = np.asarray(_shade(rng, name), np.float32) / np.float32(255)
+    return np.asarray(np.broadcast_to(colour, (side, side, 3)).copy(), np.float32)
 
 
 def graded(rng: Rng, side: int, name: str) -> Picture:
@@ -78,7 +79,9 @@ def grass(rng: Rng, side: int) -> Picture:
 
 def sand(rng: Rng, side: int) -> Picture:
     """Warm dunes with fine grain."""
-    return _mix((206, 170, 112), (242, 216, 164), 0.75 * noise(rng, side, (5, 1), 2) + 0.25 * noise(rng, side, (24, 24), 2))
+    return _mix(
+        (206, 170, 112), (242, 216, 164), 0.75 * noise(rng, side, (5, 1), 2) + 0.25 * noise(rng, side, (24, 24), 2)
+    )
 
 
 def wood(rng: Rng, side: int) -> Picture:

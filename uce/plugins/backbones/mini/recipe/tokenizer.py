@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -27,7 +28,7 @@ def split_word(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
     """Byte-pair encode one word with the merges known so far."""
     pieces = [*word[:-1], word[-1] + "</w>"]
     while len(pieces) > 1:
-        rank, place = min((ranks.get((a, b), 10**9), i) for i, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False)))
+        rank, place = min((ranks.get((a, b), 10**9), i) for i, (a, b) in enumerate(pairwise(pieces)))
         if rank == 10**9:
             break
         pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
@@ -52,8 +53,8 @@ def make_tokenizer(words: Sequence[str], folder: Path) -> CLIPTokenizer:
     """Write the vocabulary to `folder` and load it as a tokenizer."""
     merges = learn_merges(dict.fromkeys(word.lower() for word in words))
     letters = byte_letters()
-    tokens = letters + [letter + "</w>" for letter in letters]
-    tokens += list(dict.fromkeys(a + b for a, b in merges)) + [START, END]
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    tokens += [*(a + b for a, b in merges), START, END]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")

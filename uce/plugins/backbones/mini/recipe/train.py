@@ -22,9 +22,10 @@ import torch
 import torch.distributed as dist
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from uce.plugins.backbones.mini.recipe import grounding
-from uce.plugins.backbones.mini.recipe.appearance import AppearanceEncoder, appearance_table
+from uce.plugins.backbones.mini.recipe.appearance import SCALE, AppearanceEncoder, appearance_table
 from uce.plugins.backbones.mini.recipe.batches import Batch, Batches, object_words
 from uce.plugins.backbones.mini.recipe.captions import words_of_captions
 from uce.plugins.backbones.mini.recipe.export import export
@@ -57,7 +58,8 @@ class Trainer:
                 "appearance": AppearanceEncoder(self.table.shape[-1], WIDTH, len(self.named)),
             }
         )
-        nn.init.normal_(self.model["text"].get_input_embeddings().weight, std=0.04)
+        text: Any = self.model["text"]
+        nn.init.normal_(text.get_input_embeddings().weight, std=SCALE)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.injection = Injection(self.model["text"])
         self.recorder = grounding.attach(self.model["unet"])
@@ -70,7 +72,17 @@ class Trainer:
         ]
         self.levels = make_scheduler().alphas_cumprod
         self.scale = options.scale
-        self.batches = Batches(work, self.tokenizer, options.seed, options.batch // options.processes, options.grounded // options.processes, options.shards, rank, options.batch, options.several)
+        self.batches = Batches(
+            work,
+            self.tokenizer,
+            options.seed,
+            options.batch // options.processes,
+            options.grounded // options.processes,
+            options.shards,
+            rank,
+            options.batch,
+            options.several,
+        )
         self.step = 0
         if self.checkpoint.exists():
             self._resume()
@@ -100,7 +112,7 @@ class Trainer:
         }
         half = self.checkpoint.with_suffix(".part")
         torch.save(state, half)
-        os.replace(half, self.checkpoint)
+        half.replace(self.checkpoint)
 
     def rate(self) -> float:
         """Learning rate of this step: warm-up, constant, then a straight line to a fiftieth."""
@@ -138,7 +150,9 @@ class Trainer:
         return {
             "velocity": error.mean(),
             "self": grounding.self_loss(self.recorder.self_maps, labels, most),
-            "mention": grounding.mention_loss([m[empty:] for m in self.recorder.cross_maps], labels[empty:], batch.mentioned[empty:count]),
+            "mention": grounding.mention_loss(
+                [m[empty:] for m in self.recorder.cross_maps], labels[empty:], batch.mentioned[empty:count]
+            ),
             "saliency": grounding.saliency_loss([m[:empty] for m in self.recorder.cross_maps], labels[:empty], 1),
         }
 
@@ -173,7 +187,7 @@ class Trainer:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.options.processes
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view(gradient.shape))
 
     @torch.no_grad()
@@ -181,10 +195,12 @@ class Trainer:
         """Give the others the matrices that this process updated."""
         if self.options.processes == 1:
             return
-        mine = [w if owner == self.rank else torch.zeros_like(w) for w, owner in zip(self.matrices, self.owner, strict=True)]
+        mine = [
+            w if owner == self.rank else torch.zeros_like(w) for w, owner in zip(self.matrices, self.owner, strict=True)
+        ]
         flat = torch.cat([weight.reshape(-1) for weight in mine])
         dist.all_reduce(flat)
-        for weight, part in zip(self.matrices, flat.split([w.numel() for w in mine]), strict=True):
+        for weight, part in zip(self.matrices, torch.split(flat, [w.numel() for w in mine]), strict=True):
             weight.copy_(part.view(weight.shape))
 
     def export(self) -> None:
@@ -210,12 +226,17 @@ def run(trainer: Trainer) -> None:
     while trainer.step < options.steps:
         for name, value in trainer.update().items():
             if not math.isfinite(value):
-                raise SystemExit(f"{name} loss is {value} at step {trainer.step}; go on from the checkpoint with a lower --rate")
+                raise SystemExit(
+                    f"{name} loss is {value} at step {trainer.step}; go on from the checkpoint with a lower --rate"
+                )
             running[name] = running.get(name, value) * 0.97 + value * 0.03
         if trainer.step % 20 == 0 and trainer.rank == 0:
             pace = (trainer.step - first) * options.batch / (time.time() - start)
             text = " ".join(f"{name} {value:.4f}" for name, value in running.items())
-            print(f"{time.strftime('%H:%M:%S')} step {trainer.step} {pace:.1f}/s rate {trainer.rate():.2g} {text}", flush=True)
+            print(
+                f"{time.strftime('%H:%M:%S')} step {trainer.step} {pace:.1f}/s rate {trainer.rate():.2g} {text}",
+                flush=True,
+            )
         if trainer.step % options.save_every == 0:
             trainer.save()
         if trainer.step % options.export_every == 0 and trainer.rank == 0:
@@ -231,7 +252,9 @@ def work_as(rank: int, options: argparse.Namespace) -> None:
         os.setsid()  # where the kernel shares time by session, each process gets a thread's share
     torch.set_num_threads(options.threads)
     if options.processes > 1:
-        dist.init_process_group("gloo", init_method=f"file://{options.meeting}", rank=rank, world_size=options.processes)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{options.meeting}", rank=rank, world_size=options.processes
+        )
     run(Trainer(options, rank))
 
 
@@ -242,14 +265,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoint and export/")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--grounded", type=int, default=12, help="nearly clean pictures of a batch that carry grounding losses")
+    parser.add_argument(
+        "--grounded", type=int, default=12, help="nearly clean pictures of a batch that carry grounding losses"
+    )
     parser.add_argument("--grounding", type=float, default=0.03, help="weight of each grounding loss")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--cool", type=float, default=0.3, help="share of the steps over which the rate falls")
     parser.add_argument("--average", type=float, default=0.997, help="decay of the moving average")
     parser.add_argument("--shards", type=int, default=150, help="number of shards that will exist")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--several", type=float, default=0.35, help="share of scenes of several objects kept for drawing")
+    parser.add_argument(
+        "--several", type=float, default=0.35, help="share of scenes of several objects kept for drawing"
+    )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded processes beat threads on two cores")
     parser.add_argument("--threads", type=int, default=1, help="per process")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
@@ -261,7 +288,7 @@ def main() -> None:
         if options.processes == 1:
             work_as(0, options)
         else:
-            torch.multiprocessing.spawn(work_as, (options,), nprocs=options.processes)
+            spawn(work_as, (options,), nprocs=options.processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -96,7 +96,9 @@ def rate(elapsed: float, total: float, peak: float) -> float:
     return float(peak * min(1.0, share / 0.03 + 0.05) * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * share))))
 
 
-def train(vae: AutoencoderKL, codec: Codec, data: np.ndarray, minutes: float, peak: float, batch: int, seed: int, folder: Path) -> None:
+def train(
+    vae: AutoencoderKL, codec: Codec, data: np.ndarray, minutes: float, peak: float, batch: int, seed: int, folder: Path
+) -> None:
     """Train the decoder in place for a number of minutes."""
     matrices, others = split_parameters(vae.decoder.named_parameters())
     optimizers = [Muon(matrices, lr=peak), torch.optim.AdamW(others, lr=peak / 2, betas=(0.9, 0.99), weight_decay=0)]
@@ -114,14 +116,17 @@ def train(vae: AutoencoderKL, codec: Codec, data: np.ndarray, minutes: float, pe
         loss = reconstruction_loss(got, want)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         step += 1
         running += (float((got.detach() - want).square().mean()) - running) * max(0.02, 1 / step)
         if step % 50 == 0:
-            print(f"{elapsed:6.0f}s step {step} loss {float(loss.detach()):.4f} psnr {10 * np.log10(4 / running):.2f}", flush=True)
+            print(
+                f"{elapsed:6.0f}s step {step} loss {float(loss.detach()):.4f} psnr {10 * np.log10(4 / running):.2f}",
+                flush=True,
+            )
         if step % 1000 == 0:
             vae.save_pretrained(folder)
 
