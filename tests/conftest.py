@@ -26,6 +26,21 @@ def oracles() -> Path:
     return ORACLES
 
 
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    from uce.cli import main
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        streams = capsys.readouterr()
+        return int(ended.value.code or 0), streams.out, streams.err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def make_tiny_pipeline() -> Callable[..., Path]:
     """`make(folder, kind)` writes a diffusers folder: kind "sd1" (end-of-text padding, epsilon) or "sd2" ("!" padding,

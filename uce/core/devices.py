@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from uce.core.config import Config, RunSettings
@@ -41,7 +39,7 @@ def resolve_run(run: RunSettings) -> RunSettings:
     precision = run.precision
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
-    threads = run.threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0] * 4)
+    threads = run.threads or torch.get_num_threads()  # what torch finds: cores, affinity, OMP_NUM_THREADS
     return run.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
 
