@@ -10,6 +10,7 @@ what is measured is the work, not the result. Every case runs in a process of it
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -57,6 +58,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start
+    print(f"  {name} {seconds[name]:.1f} s", file=sys.stderr, flush=True)
 
 
 def measure(folder: Path, precision: str, device: str) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def train(backbone: Any, picture: Any, attention: Any, device: str, seconds: dic
     optimizer = MaskedDenoisingOptimizer()
     settings = optimizer.Settings(steps=2, merge_step=0)
     optimizer.uce_optimize(plan, concepts, backbone, picture, settings, context)
-    for number, (before, after) in enumerate(zip(times, times[1:], strict=False), start=1):
+    for number, (before, after) in enumerate(itertools.pairwise(times), start=1):
         seconds[f"update {number}"] = after - before
     return times[-1] - times[0]
 
