@@ -1,0 +1,212 @@
+"""Write the tables of docs/ that follow from the code.
+
+A page holds `<!-- table: KIND ARGUMENTS -->` and `<!-- end -->`; what lies between is made here from the settings'
+schemas, the hook specifications, the presets and the command line.
+
+    python docs/make_tables.py            rewrites the pages
+    python docs/make_tables.py --check    changes nothing; exit code 1 and the names of stale pages
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
+from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.manager import Manager, PluginInfo, load_manager
+from uce.core.presets import PRESETS
+from uce.core.settings import Settings
+
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- table: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+STAGES = {hook: stage for stage, hook in STAGE_HOOKS.items()} | {"uce_load_backbone": "backbone"}
+
+
+def manager() -> Manager:
+    """Built-ins alone: what else is installed on this machine is no part of the docs."""
+    found = load_manager()
+    found.plugins = [info for info in found.plugins if info.origin == "built-in"]
+    return found
+
+
+def plugin(stage: str, name: str) -> PluginInfo:
+    return manager().get(stage, name)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    cells = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def plain(value: Any) -> str:
+    """A default as people would type it after `--set KEY=`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def allowed(annotation: Any, metadata: list[Any]) -> str:
+    """What a field may hold, in words: choices, kind of number, bounds."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    optional = type(None) in arguments
+    kinds = [kind for kind in arguments if kind is not type(None)] if optional else [annotation]
+    names = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
+    lists = {int: "list of whole numbers", str: "list of texts"}
+    text = " or ".join(
+        lists[typing.get_args(kind)[0]] if typing.get_origin(kind) is list else names[kind] for kind in kinds
+    )
+    bounds = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    for limit in metadata:
+        for attribute, word in bounds.items():
+            value = getattr(limit, attribute, None)
+            if value is not None:
+                text += f" {word} {'2^63' if value == 2**63 else plain(value)}"
+    return f"{text}, or `null`" if optional else text
+
+
+def fields(settings: type[Settings], prefix: str) -> str:
+    rows = [
+        [f"`{prefix}.{key}`", f"`{plain(f.default)}`", allowed(f.annotation, f.metadata), f.description or ""]
+        for key, f in settings.model_fields.items()
+    ]
+    return table(["key", "default", "allowed", "meaning"], rows) if rows else "No settings."
+
+
+def settings_table(stage: str, name: str) -> str:
+    return fields(plugin(stage, name).settings_class, f"refiner.{name}" if stage == "refiner" else stage)
+
+
+def section_table(section: str) -> str:
+    return fields({"model": ModelSettings, "run": RunSettings}[section], section)
+
+
+def summary(stage: str, name: str) -> str:
+    return plugin(stage, name).summary
+
+
+def hooks_table() -> str:
+    rows = []
+    for specs in (StageSpecs, BackboneSpecs, ObserverSpecs):
+        for name, spec in vars(specs).items():
+            if not name.startswith("uce_"):
+                continue
+            signature = inspect.signature(spec)
+            arguments = [parameter for parameter in signature.parameters if parameter != "self"]
+            returns = str(signature.return_annotation).replace(" | None", "").replace("None", "nothing")
+            rows.append(
+                [
+                    f"`{name}`",
+                    STAGES.get(name, "observer"),
+                    ", ".join(f"`{argument}`" for argument in arguments),
+                    returns if returns == "nothing" else f"`{returns}`",
+                    (inspect.getdoc(spec) or "").split("\n", 1)[0],
+                ]
+            )
+    return table(["hook", "stage", "arguments", "returns", "what it does"], rows)
+
+
+def presets_table() -> str:
+    """Where the presets differ, from the configurations that they resolve to."""
+    plugins = manager()
+    configs = {name: _flat(resolve_config(plugins, preset=name)) for name in PRESETS}
+    keys = list(dict.fromkeys(key for flat in configs.values() for key in flat))
+    rows = []
+    for key in keys:
+        values = [plain(flat[key]) if key in flat else "" for flat in configs.values()]
+        if len(set(values)) > 1:
+            rows.append([f"`{key}`", *(f"`{value}`" if value else "" for value in values)])
+    return table(["key", *(f"`{name}`" for name in configs)], rows)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    document = config.to_dict()
+    document.pop("preset")
+    flat: dict[str, Any] = {}
+    for section, body in document.items():
+        for key, value in body.items():
+            if isinstance(value, dict):
+                flat.update({f"{section}.{key}.{inner}": v for inner, v in value.items()})
+            else:
+                flat[f"{section}.{key}"] = "+".join(value) if key == "chain" else value
+    return flat
+
+
+def commands() -> dict[str, Any]:
+    """Every command by the words one types after `uce`; "" is `uce` itself."""
+    import typer.main
+
+    from uce.cli import app
+
+    def walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+        yield words, command
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, f"{words} {name}".strip())
+
+    return dict(walk(typer.main.get_command(app), ""))
+
+
+def command_table(*words: str) -> str:
+    rows = []
+    for parameter in commands()[" ".join(words)].params:
+        argument = parameter.param_type_name == "argument"
+        shown = parameter.metavar if argument else ", ".join(f"`{name}`" for name in parameter.opts)
+        takes = "" if argument or parameter.is_flag else " " + (parameter.metavar or "VALUE")
+        notes = [*(["required"] if parameter.required else []), *(["repeatable"] if _many(parameter) else [])]
+        if not argument and parameter.default is not None and not parameter.is_flag and parameter.default != ():
+            notes.append(f"default {parameter.default}")
+        rows.append([f"`{shown}`" if argument else shown + takes, ", ".join(notes), parameter.help or ""])
+    rows.append(["`--help`", "", "Show the command's options and stop."])
+    return table(["argument or option", "", "meaning"], rows)
+
+
+def _many(parameter: Any) -> bool:
+    return bool(getattr(parameter, "multiple", False)) or getattr(parameter, "nargs", 1) == -1
+
+
+MAKERS: dict[str, Callable[..., str]] = {
+    "settings": settings_table,
+    "summary": summary,
+    "section": section_table,
+    "hooks": hooks_table,
+    "presets": presets_table,
+    "command": command_table,
+}
+
+
+def rewritten(text: str) -> str:
+    """A page with every table made anew."""
+
+    def make(found: re.Match[str]) -> str:
+        kind, *arguments = found[2].split()
+        return f"{found[1]}\n{MAKERS[kind](*arguments)}\n\n{found[3]}"
+
+    return BLOCK.sub(make, text)
+
+
+def stale_pages() -> dict[Path, str]:
+    """Pages whose tables no longer follow from the code, with the text that would."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    return {path: new for path, old in pages.items() if (new := rewritten(old)) != old}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the tables of docs/ that follow from the code.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where a page is stale")
+    check = parser.parse_args().check
+    stale = stale_pages()
+    for path, text in stale.items():
+        print(f"{'stale' if check else 'wrote'} docs/{path.name}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    raise SystemExit(1 if check and stale else 0)
+
+
+if __name__ == "__main__":
+    main()
