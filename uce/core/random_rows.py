@@ -35,5 +35,5 @@ def random_starts(backbone: Backbone, num_concepts: int, num_splits: int, contex
         order = torch.randperm(len(candidates), generator=context.generator(salt=f"starts {len(table_VD)}"))
         chosen = candidates[order.repeat(-(-wanted // len(order)))[:wanted]]
         rows = table_VD[chosen.to(table_VD.device)].detach().float().cpu()
-        starts[encoder] = rows.reshape(num_concepts, num_splits, -1)
+        starts[encoder] = rows.reshape(num_concepts, num_splits, rows.shape[1])
     return starts
