@@ -118,7 +118,7 @@ class Clusters:
 
     def __post_init__(self) -> None:
         labels = _tensor(self.labels, "labels", 2)
-        if labels.dtype.is_floating_point or labels.dtype is torch.bool:
+        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
             raise StageInputError(f"labels must be integers, found {labels.dtype}; convert them with .long()")
         labels = labels.to(torch.int64)
         if labels.numel() and int(labels.min()) < -1:
@@ -257,12 +257,15 @@ class LearnedConcepts:
             encoder: _floats(value, f"embeddings[{encoder!r}]", 3).float().cpu()
             for encoder, value in self.embeddings.items()
         }
+        if not embeddings:
+            raise StageInputError("embeddings is empty; give one (K, n, d) tensor per text encoder")
         for encoder, value in embeddings.items():
             if value.shape[0] != len(self.tokens):
                 raise StageInputError(
                     f"embeddings[{encoder!r}] must hold {len(self.tokens)} concepts, found {tuple(value.shape)}"
                 )
         object.__setattr__(self, "embeddings", embeddings)
+        object.__setattr__(self, "history", tuple(self.history))
 
     def of(self, index: int) -> dict[str, Tensor]:
         """Per text encoder the float32 (n, d) vectors of concept `index`."""

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from uce.core.errors import RunFolderError
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from torch import Tensor
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -73,3 +75,17 @@ def write_picture(path: Path, picture: Image.Image | np.ndarray[Any, Any]) -> No
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=6)
     write_bytes(path, buffer.getvalue())
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name; those that share memory are written each for itself (safetensors refuses them)."""
+    from safetensors.torch import save
+
+    plain: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        storage = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if storage in taken else value
+        taken.add(storage)
+    write_bytes(path, save(plain, metadata=metadata))

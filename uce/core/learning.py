@@ -23,6 +23,7 @@ from uce.core.pipeline import Pipeline
 from uce.core.run import choose_concepts, name_tokens, read_mask
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same
+from uce.core.store import StageCache
 
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -191,15 +192,10 @@ def _measure(attention: AttentionMaps, masks: torch.Tensor, pixel_masks: torch.T
 
 def _restore_untouched(folder: RunFolder, concepts: Concepts, stems: list[str]) -> Concepts:
     """Rows whose mask file nobody changed are taken from the localisation, so that nothing is lost by rounding."""
-    if not (folder / "stages" / "concepts.safetensors").exists():
+    key, earlier = StageCache(folder / "stages").find("concepts") or ("", None)
+    if not isinstance(earlier, Concepts) or earlier.pixel_masks is None:
         return concepts
-    from uce.core.store import load_tensors, parse
-
-    stored = load_tensors(folder / "stages" / "concepts.safetensors")
-    earlier = parse(stored[0], stored[1]["data"]) if stored else None
-    if not isinstance(earlier, Concepts) or stored is None or earlier.pixel_masks is None:
-        return concepts
-    rows = {index: row for row, index in enumerate(stored[1]["key"].split(","))}
+    rows = {index: row for row, index in enumerate(key.split(","))}
     assert concepts.pixel_masks is not None
     masks, maps, scores = concepts.masks.clone(), concepts.maps.clone(), concepts.scores.clone()
     labels = [""] * len(concepts)

@@ -85,9 +85,7 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
     """What a later `--resume`, `learn` or `generate` needs to know."""
     height, width = picture.size
     name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    write_text(folder / "config.yaml", config.to_yaml())
-    write_picture(folder / "input.png", picture.original)
-    folder.update_run(
+    folder.update_run(  # first of all, for it tells that the folder is a run's
         status="running",
         mode="run",
         command=command_line(),
@@ -102,6 +100,8 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
         plugins=plugin_rows(config),
         stages=[],
     )
+    write_text(folder / "config.yaml", config.to_yaml())
+    write_picture(folder / "input.png", picture.original)
 
 
 def plugin_rows(config: Config) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Array = np.ndarray[Any, Any]
+SMALLEST_FONT = 8
 _GOLDEN = 0.6180339887498949  # successive multiples of the golden ratio spread hues evenly, however many there are
 
 
@@ -61,10 +62,10 @@ def _draw_labels(picture: Image.Image, masks: Array, names: Sequence[str], color
     """Labels sit at their concept's most inner point, moved apart where they would cover each other."""
     draw = ImageDraw.Draw(picture)
     size = max(12, round(max(picture.size) / 32))
-    font = ImageFont.load_default(size)
     pad = max(3, size // 4)
     placed: list[tuple[int, int, int, int]] = []
     for mask, name, color in zip(masks, names, colors, strict=True):
+        font = _font(draw, name, size, picture.width - 2 * pad)
         left, top, right, bottom = draw.textbbox((0, 0), name, font=font)
         box_width, box_height = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
         row, column = _inner_point(mask)
@@ -75,6 +76,16 @@ def _draw_labels(picture: Image.Image, masks: Array, names: Sequence[str], color
         draw.rounded_rectangle((x, y, x + box_width, y + box_height), radius=pad, fill=color)
         dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
         draw.text((x + pad - left, y + pad - top), name, font=font, fill="black" if dark else "white")
+
+
+def _font(draw: ImageDraw.ImageDraw, name: str, size: int, width: int) -> Any:
+    """The largest font of at most `size` in which `name` is no wider than `width`, as long as one can read it."""
+    for smaller in range(size, SMALLEST_FONT - 1, -1):
+        font = ImageFont.load_default(smaller)
+        left, _, right, _ = draw.textbbox((0, 0), name, font=font)
+        if right - left <= width:
+            break
+    return font
 
 
 def _inner_point(mask: Array) -> tuple[float, float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.metadata
 import io
 import json
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uce.core.errors import ConfigError, RunFolderError
-from uce.core.files import write_bytes, write_json, write_picture, write_text
+from uce.core.files import write_bytes, write_json, write_picture, write_safetensors, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
           "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
-_FOLDERS = ("masks", "tokens", "samples", "stages")
+_FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors"}  # and what is in them
+_PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
 _LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scikit-learn", "scikit-image", "scipy", "hdbscan", "POT")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
@@ -46,6 +47,12 @@ def token_stem(token: str) -> str:
             f"token name {stem!r} is not allowed; use small letters, digits, '-' and '_', at most 41, such as cup"
         )
     return stem
+
+
+def _is_part(name: str, files: Sequence[str]) -> bool:
+    """Whether `name` is what an interrupted write of one of `files` left."""
+    match = _PART.fullmatch(name)
+    return match is not None and match[1] in files
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ class RunFolder:
                 f"{self.path} holds another run; continue it with --resume, replace it with --overwrite, or give "
                 "another folder with -o"
             )
-        foreign = [n for n in found if n not in (*_FILES, *_FOLDERS) and not n.endswith(".part")]
+        ours = (*_FILES, *_FOLDERS) if self.is_run else ("error.txt",)  # no run: somebody's own masks/ or input.png
+        foreign = [n for n in found if n not in ours and not _is_part(n, _FILES)]
         if foreign:
             raise RunFolderError(
                 f"{self.path} is not empty and holds {foreign[0]!r}, which is not a run's; give a new or empty "
@@ -106,8 +114,15 @@ class RunFolder:
         """Remove what a run wrote, and nothing else."""
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name, suffix in _FOLDERS.items():
+            folder = self.path / name
+            for path in (*folder.glob(f"*.{suffix}"), *folder.glob(f".*.{suffix}.*.part")):
+                path.unlink()
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+        for path in self.path.glob(".*.part"):
+            if _is_part(path.name, _FILES):
+                path.unlink()
 
     def discard(self) -> None:
         """Leave no trace of a run that found nothing; a traceback written for the user stays."""
@@ -175,17 +190,15 @@ class RunFolder:
 
     def write_learned(self, learned: LearnedConcepts) -> None:
         """embeddings.safetensors, tokens/*.safetensors, history.csv and, where there are any, weights.safetensors."""
-        from safetensors.torch import save
-
         everything: dict[str, Tensor] = {}
         for row, token in enumerate(learned.tokens):
             named = token_tensors(token, learned.of(row))
             everything.update(named)
-            write_bytes(self.path / "tokens" / f"{token_stem(token)}.safetensors", save(token_file(named)))
-        write_bytes(self.path / "embeddings.safetensors", save(everything))
+            write_safetensors(self.path / "tokens" / f"{token_stem(token)}.safetensors", token_file(named))
+        write_safetensors(self.path / "embeddings.safetensors", everything)
         write_text(self.path / "history.csv", _csv(learned.history))
         if learned.weights:
-            write_bytes(self.path / "weights.safetensors", save(dict(learned.weights)))
+            write_safetensors(self.path / "weights.safetensors", learned.weights)
 
 
 def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

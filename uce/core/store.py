@@ -14,11 +14,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from uce.core.config import Choice
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-from uce.core.files import write_bytes
+from uce.core.errors import UceError
+from uce.core.files import write_safetensors
 
 FORMAT = 1
 CACHE_LIMIT_BYTES = 1 << 30
@@ -28,7 +30,7 @@ StageData = AttentionMaps | Clusters | Concepts | TokenPlan | LearnedConcepts
 
 
 def dump(data: StageData) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split stage data into tensors and plain values; mappings of tensors become "field/key"."""
+    """Split stage data into tensors and plain values; mappings of tensors become tensors named "field/key"."""
     tensors: dict[str, Tensor] = {}
     values: dict[str, Any] = {"kind": type(data).__name__}
     for item in fields(data):
@@ -36,7 +38,7 @@ def dump(data: StageData) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if isinstance(value, Tensor):
             tensors[item.name] = value
         elif isinstance(value, Mapping):
-            values[item.name] = list(value)
+            values[item.name] = {"keys": list(value)}
             tensors.update({f"{item.name}/{key}": tensor for key, tensor in value.items()})
         elif item.name == "history":
             values[item.name] = [dict(row) for row in value]
@@ -46,7 +48,11 @@ def dump(data: StageData) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def parse(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> StageData:
-    """The inverse of `dump`."""
+    """The inverse of `dump`.
+
+    Raises:
+        KeyError, TypeError, AttributeError, UceError: not what `dump` made.
+    """
     kind = _KINDS[values["kind"]]
     arguments: dict[str, Any] = {}
     for item in fields(kind):
@@ -54,9 +60,8 @@ def parse(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> StageData
             arguments[item.name] = tensors[item.name]
         elif item.name in values:
             value = values[item.name]
-            prefixed = {f"{item.name}/{key}" for key in value} if isinstance(value, list) and value else set()
-            if prefixed and prefixed <= set(tensors):
-                value = {key: tensors[f"{item.name}/{key}"] for key in value}
+            if isinstance(value, Mapping):
+                value = {key: tensors[f"{item.name}/{key}"] for key in value["keys"]}
             arguments[item.name] = value
     return kind(**arguments)
 
@@ -66,9 +71,9 @@ def content_digest(data: StageData) -> str:
     tensors, values = dump(data)
     hasher = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().numpy()
-        hasher.update(f"{name}{array.dtype}{array.shape}".encode())
-        hasher.update(array.data if array.size else b"")
+        tensor = tensors[name].detach().cpu().contiguous()
+        hasher.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        hasher.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
     return hasher.hexdigest()
 
 
@@ -104,10 +109,7 @@ def stage_key(choice: Choice, wrappers: list[Any], facts: Mapping[str, Any]) -> 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write tensors with a JSON header, whole or not at all."""
-    from safetensors.torch import save
-
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata={"uce": json.dumps(values)}))
+    write_safetensors(path, tensors, {"uce": json.dumps(values)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -117,7 +119,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads((file.metadata() or {})["uce"])
-            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return (tensors, values) if isinstance(values, dict) else None
     except (OSError, KeyError, ValueError, SafetensorError):
         return None
 
@@ -130,12 +133,18 @@ class StageCache:
 
     def get(self, stage: str, key: str) -> StageData | None:
         """The result of `stage` under `key`, or None."""
-        if self.folder is None:
+        found = self.find(stage)
+        return found[1] if found is not None and found[0] == key else None
+
+    def find(self, stage: str) -> tuple[str, StageData] | None:
+        """(key, result) of `stage` as it lies there; None where nothing readable does."""
+        found = None if self.folder is None else load_tensors(self.folder / f"{stage}.safetensors")
+        if found is None:
             return None
-        found = load_tensors(self.folder / f"{stage}.safetensors")
-        if found is None or found[1].get("key") != key:
+        try:
+            return str(found[1]["key"]), parse(found[0], found[1]["data"])
+        except (KeyError, TypeError, AttributeError, UceError):  # somebody else's, or an older uce's
             return None
-        return parse(found[0], found[1]["data"])
 
     def put(self, stage: str, key: str, data: StageData) -> None:
         """Keep a result, unless it alone is larger than the cache may be."""
@@ -154,7 +163,7 @@ class FileCheckpoint:
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         found = load_tensors(self.path)
-        if found is None or found[1].get("key") != self.key:
+        if found is None or found[1].get("key") != self.key or not isinstance(found[1].get("values"), dict):
             return None
         return found[0], found[1]["values"]
 
