@@ -170,6 +170,12 @@ def write_files(folder: Path) -> None:
             (folder / named[1]).write_text(body[named.end() :], encoding="utf-8")
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_python_shown_is_python(path: Path) -> None:
+    for body in blocks(path.read_text(encoding="utf-8"), "python"):
+        compile(body, path.name, "exec")
+
+
 @pytest.mark.usefixtures("no_leader")
 def test_python_of_the_plugin_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(tmp_path)

@@ -60,7 +60,7 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """A run ended with `status` "done", "failed" or "interrupted"."""
+    """A run ended with `status` "done", "localized", "failed" or "interrupted"."""
 
     status: str
     folder: Path | None

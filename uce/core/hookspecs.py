@@ -94,7 +94,7 @@ class ObserverSpecs:
 
     @hookspec
     def uce_run_finished(self, event: RunFinished) -> None:
-        """A run ended: done, failed or interrupted."""
+        """A run ended: done, localized, failed or interrupted."""
 
 
 STAGE_HOOKS = {
