@@ -1,0 +1,277 @@
+"""The public Python interface, on a model that a plugin brings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import uce
+from uce.core import ConfigError, ModelError, PluginError, RunFolderError, StageInputError
+from uce.testing import tiny_attention, tiny_backbone, tiny_labels, tiny_picture
+
+OPTIONS: dict[str, Any] = {
+    "model": "tiny",
+    "clusterer": "kmeans",
+    "refiner": "none",
+    "set": {
+        "clusterer.clusters": 2,
+        "optimizer.steps": 2,
+        "optimizer.merge_step": 1,
+        "optimizer.alignment_iterations": 5,
+        "run.sample_steps": 1,
+        "run.threads": 1,
+    },
+}
+
+
+class TinyModels:
+    """Brings the models "tiny" and "tiny-xl"."""
+
+    name = "tiny-models"
+
+    @uce.hookimpl
+    def uce_load_backbone(self, model: str) -> Any:
+        encoders = {"tiny": ("clip",), "tiny-xl": ("clip_l", "clip_g")}
+        return tiny_backbone(encoders[model]) if model in encoders else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_models_are_installed() -> Iterator[None]:
+    """As if a distribution with an entry point were installed."""
+    entry = SimpleNamespace(
+        name="tiny-models", load=lambda: TinyModels, dist=SimpleNamespace(name="uce-tiny", version="1.0")
+    )
+    original = metadata.entry_points
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "entry_points", lambda group: [entry] if group == "uce" else original(group=group))
+        yield
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "scene.png"
+    Image.fromarray(tiny_picture().original).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(picture: Path, tmp_path_factory: pytest.TempPathFactory) -> uce.Run:
+    return uce.run(picture, tmp_path_factory.mktemp("runs") / "out", **OPTIONS)
+
+
+def test_localize_maps_by_names() -> None:
+    concepts = uce.localize(
+        tiny_attention(), clusterer="kmeans", refiner=["saliency", "merge"], set=["clusterer.clusters=3"]
+    )
+    labels = tiny_labels()
+    assert [torch.equal(concepts.masks[k], labels == k + 1) for k in range(len(concepts))] == [True, True]
+    assert concepts.maps.shape == (2, 64) and float(concepts.scores.min()) > 1 and concepts.pixel_masks is None
+
+
+def test_localize_maps_with_the_papers_method() -> None:
+    concepts = uce.localize(tiny_attention(), clusterer="finch", refiner=["saliency", "merge"], preset="paper")
+    covered = concepts.masks.any(dim=0)
+    assert torch.equal(covered, tiny_labels() > 0)
+
+
+def test_localize_maps_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+    maps = tiny_attention()
+    with pytest.raises(ConfigError, match="out is for pictures; bare attention maps have no run folder"):
+        uce.localize(maps, tmp_path / "out")
+    with pytest.raises(PluginError, match=r"unknown clusterer 'hdbscn'; available: .*\. Did you mean 'hdbscan'\?"):
+        uce.localize(maps, clusterer="hdbscn")
+    with pytest.raises(ConfigError, match=r"unknown key 'clusterer\.cluster'; .* Did you mean 'clusterer\.clusters'\?"):
+        uce.localize(maps, clusterer="kmeans", set={"clusterer.cluster": 3})
+    with pytest.raises(StageInputError, match="the saliency is the same everywhere"):
+        uce.localize(tiny_attention(things=0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_localize_leaves_torch_as_it_was() -> None:
+    threads = torch.get_num_threads()
+    uce.localize(tiny_attention(), clusterer="kmeans", refiner="none", set={"run.threads": threads + 1})
+    assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
+
+
+def test_localize_a_picture_writes_nothing(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    concepts = uce.localize(picture, **OPTIONS)
+    assert concepts.pixel_masks is not None and tuple(concepts.pixel_masks.shape[1:]) == (40, 48)
+    assert not list(tmp_path.iterdir()) and list(picture.parent.iterdir()) == [picture]
+
+
+def test_every_kind_of_picture_gives_the_same(picture: Path) -> None:
+    array = np.asarray(Image.open(picture))
+    found = [uce.localize(source, **OPTIONS).masks for source in (picture, str(picture), Image.open(picture), array)]
+    assert all(torch.equal(masks, found[0]) for masks in found)
+
+
+def test_run_and_concepts(done: uce.Run) -> None:
+    assert isinstance(done, uce.Run) and len(done) == len(done.concepts) == 2 and done.learned
+    assert done.info["status"] == "done" and done.info["model"]["name"] == "tiny"
+    for index, concept in enumerate(done.concepts):
+        assert isinstance(concept, uce.Concept)
+        assert (concept.index, concept.token, concept.label) == (index, f"<asset{index}>", None)
+        assert concept.mask.dtype == np.bool_ and concept.mask.shape == (40, 48)
+        assert concept.area == concept.mask.sum() and concept.share == pytest.approx(concept.area / (40 * 48), abs=1e-6)
+        left, top, right, bottom = concept.bbox
+        assert concept.mask[top:bottom, left:right].sum() == concept.area
+        assert concept.embedding.shape == (6,) and concept.embedding.dtype == torch.float32
+        assert torch.equal(concept.vectors["clip"][0], concept.embedding)
+    assert list(done.tokens()) == ["<asset0>", "<asset1>"]
+    assert {"folder", "status", "model", "seconds", "image", "concepts", "files"} <= set(done.summary())
+    json.dumps(done.summary())
+
+
+def test_load_gives_the_same_run(done: uce.Run) -> None:
+    for folder in (done.path, str(done.path)):
+        again = uce.load(folder)
+        assert torch.equal(again.concepts[1].embedding, done.concepts[1].embedding)
+
+
+def test_two_text_encoders(picture: Path, tmp_path: Path) -> None:
+    run = uce.run(picture, tmp_path / "out", **OPTIONS | {"model": "tiny-xl"})
+    vectors = run.concepts[0].vectors
+    assert {name: tuple(value.shape) for name, value in vectors.items()} == {"clip_l": (1, 6), "clip_g": (1, 10)}
+    assert len(uce.generate("a photo of <asset1>", run, steps=1)) == 1
+
+
+def test_names_and_choice(picture: Path, tmp_path: Path) -> None:
+    run = uce.run(picture, tmp_path / "out", **OPTIONS, concepts=[1], names=["cup"])
+    assert [(concept.index, concept.token) for concept in run.concepts] == [(1, "<cup>")]
+    with pytest.raises(ConfigError, match="there is no concept 5; found 2, allowed 0 to 1"):
+        uce.run(picture, tmp_path / "other", **OPTIONS, concepts=[5])
+    with pytest.raises(ConfigError, match=r"token name '\.\./x' is not allowed"):
+        uce.run(picture, tmp_path / "other", **OPTIONS, names=["../x"])
+    assert not (tmp_path / "other").exists() and not (tmp_path / "x.safetensors").exists()
+
+
+def test_observers_may_be_given(picture: Path) -> None:
+    class Observer:
+        heard: list[str] = []  # noqa: RUF012
+
+        @uce.hookimpl
+        def uce_stage_finished(self, event: Any) -> None:
+            self.heard.append(event.stage)
+
+    uce.localize(picture, **OPTIONS, observers=[Observer()])
+    assert Observer.heard == ["extractor", "clusterer", "refiner"]
+
+
+def test_localize_then_learn_in_python(done: uce.Run, picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    uce.localize(picture, folder, **OPTIONS)
+    localized = uce.load(folder)
+    assert not localized.learned
+    with pytest.raises(RunFolderError, match="holds no learned tokens yet; learn them with uce learn"):
+        _ = localized.concepts[0].embedding
+    learned = uce.learn(folder)
+    assert torch.equal(learned.concepts[0].embedding, done.concepts[0].embedding)
+    with pytest.raises(RunFolderError, match="holds learned tokens already; learn them again with --overwrite"):
+        uce.learn(folder)
+
+
+def test_load_says_what_is_wrong(done: uce.Run, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"run\.json is missing; .* is no run folder: make one with uce run IMAGE"):
+        uce.load(tmp_path)
+    (tmp_path / "run.json").write_text('{"format": 2}')
+    with pytest.raises(RunFolderError, match="has format 2, this uce reads up to 1; install a newer uce"):
+        uce.load(tmp_path)
+    (tmp_path / "run.json").write_text('{"format": 1}')
+    with pytest.raises(RunFolderError, match=r"concepts\.json is missing"):
+        uce.load(tmp_path)
+    for content in ("[]", '{"concepts": [{"index": 0}]}', '{"concepts": 3}', '{"concepts": ["a"]}'):
+        (tmp_path / "concepts.json").write_text(content)
+        with pytest.raises(RunFolderError, match=r"concepts\.json is not a run's"):
+            uce.load(tmp_path)
+
+
+def test_damaged_files_of_a_run(done: uce.Run, tmp_path: Path) -> None:
+    for name in ("run.json", "concepts.json"):
+        (tmp_path / name).write_bytes((done.path / name).read_bytes())
+    (tmp_path / "embeddings.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RunFolderError, match=r"is not readable .*; learn again with --overwrite"):
+        _ = uce.load(tmp_path).concepts[0].vectors
+    with pytest.raises(RunFolderError, match=r"mask .*0\.png is not a readable picture; give a black and white PNG"):
+        _ = uce.load(tmp_path).concepts[0].mask
+    document = json.loads((tmp_path / "concepts.json").read_text())
+    document["concepts"][0]["token"] = "<lost>"
+    (tmp_path / "concepts.json").write_text(json.dumps(document))
+    (tmp_path / "embeddings.safetensors").write_bytes((done.path / "embeddings.safetensors").read_bytes())
+    with pytest.raises(RunFolderError, match="holds no <lost>; learn again with uce learn"):
+        _ = uce.load(tmp_path).concepts[0].vectors
+
+
+def test_model_path() -> None:
+    assert (uce.model_path("mini") / "model_index.json").is_file()
+    with pytest.raises(ModelError, match=r"unknown embedded model 'minni'; available: mini\. Did you mean 'mini'\?"):
+        uce.model_path("minni")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("a photo of <asset1> in the Snow!", "a-photo-of-asset1-in-the-snow-s7.png"),
+        ("../../etc/passwd", "etc-passwd-s7.png"),
+        ("???", "picture-s7.png"),
+        ("", "picture-s7.png"),
+        ("一只猫", "picture-s7.png"),
+        ("word " * 20, "word-word-word-word-word-word-word-word-word-word-word-word-s7.png"),
+    ],
+)
+def test_names_of_generated_pictures(done: uce.Run, tmp_path: Path, prompt: str, name: str) -> None:
+    uce.generate(prompt, done, tmp_path / "pictures", seed=7, steps=1)
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == [name]
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_generate_replaces_nothing(done: uce.Run, tmp_path: Path) -> None:
+    for _ in range(3):
+        pictures = uce.generate(["a cat", "a cat!"], done.path, tmp_path, count=2, steps=1)
+    assert len(pictures) == 4 and all(isinstance(one, Image.Image) for one in pictures)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        f"a-cat-s{seed}{number}.png" for seed in (0, 1) for number in ("", *(f"-{n}" for n in range(2, 7)))
+    }
+
+
+def test_generate_is_seeded_and_knows_the_tokens(done: uce.Run, tmp_path: Path) -> None:
+    first, again, other = (uce.generate("a photo of <asset0>", done, seed=seed, steps=2)[0] for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+    assert uce.generate("a photo of <asset1>", done, seed=1, steps=2)[0].tobytes() != first.tobytes()
+
+
+def test_generate_refuses(done: uce.Run, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown token '<asset9>'; available: <asset0>, <asset1>\..* Prompt: 'an <as"
+    ):
+        uce.generate("an <asset9>", done)
+    with pytest.raises(ConfigError, match="count and steps must be at least 1, found count=0, steps=25"):
+        uce.generate("a cat", done, count=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="file is a file; give a folder with -o"):
+        uce.generate("a cat", done, tmp_path / "file")
+
+
+def test_public_names() -> None:
+    for name in uce.__all__:
+        assert getattr(uce, name) is not None
+    assert set(dir(uce)) == set(uce.__all__)
+    with pytest.raises(AttributeError, match="module 'uce' has no attribute 'ruun'"):
+        _ = uce.ruun
+
+
+def test_importing_uce_is_quick() -> None:
+    code = "import sys, uce, uce.core; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'PIL', 'pydantic')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
