@@ -390,3 +390,32 @@ def test_bare_maps_need_neither_model_nor_picture(counting: Counting) -> None:
     config = resolve_config(manager, plugins={"clusterer": "counting"}, refiners=["counting"])
     concepts = Pipeline(manager, config).localize(tiny_attention())
     assert len(concepts) == 3 and concepts.pixel_masks is None and counting.stages == ["clusterer", "refiner"]
+
+
+class Falling:
+    """An observer that raises."""
+
+    error: Exception = ZeroDivisionError("what\na mess")
+
+    @hookimpl
+    def uce_step(self, event: Any) -> None:
+        raise self.error
+
+
+def test_a_strangers_observer_that_raises_is_named(make: Make) -> None:
+    with pytest.raises(PluginError) as caught:
+        go(make(Falling()))
+    text = str(caught.value)
+    assert "observer 'falling' (strange-things 1.2) raised ZeroDivisionError: what a mess; traceback in " in text
+    assert text.endswith("error.txt; switch it off with --no-plugin falling")
+    path = Path(text.partition("traceback in ")[2].partition(";")[0])
+    assert "raise self.error" in path.read_text()
+    path.unlink()
+    path.parent.rmdir()
+
+
+def test_ones_own_observer_keeps_its_traceback(make: Make) -> None:
+    pipeline = make(optimizer="masked-denoising", settings=("optimizer.steps=1", "optimizer.attention_weight=0"))
+    pipeline.manager.pm.register(Falling())  # as `observers=[...]` in Python does
+    with pytest.raises(ZeroDivisionError):
+        go(pipeline)

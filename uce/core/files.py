@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_traceback(folder: Path | None) -> Path:
+    """Write the exception that is being handled to error.txt in `folder` (None: in a new temporary one)."""
+    path = (folder or Path(tempfile.mkdtemp(prefix="uce-"))) / "error.txt"
+    write_text(path, traceback.format_exc())
+    return path
 
 
 def write_picture(path: Path, picture: Image.Image | np.ndarray[Any, Any]) -> None:

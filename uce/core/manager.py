@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
@@ -16,7 +17,8 @@ from typing import Any
 
 import pluggy
 
-from uce.core.errors import PluginError, unknown_name
+from uce.core.errors import PluginError, UceError, unknown_name
+from uce.core.files import write_traceback
 from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
 from uce.core.plugin_sources import Candidate, from_argument, kebab
 from uce.core.settings import Settings
@@ -172,8 +174,31 @@ class Manager:
         return [info for info in self.plugins if stage in info.wraps]
 
     def emit(self, event: Any) -> None:
-        """Tell the observers: event class `StageFinished` goes to hook `uce_stage_finished`."""
-        getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_"))(event=event)
+        """Tell the observers: event class `StageFinished` goes to hook `uce_stage_finished`.
+
+        Raises:
+            PluginError: a third party's observer raised something.
+        """
+        caller = getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_"))
+        try:
+            caller(event=event)
+        except (UceError, MemoryError):
+            raise
+        except Exception as error:
+            info = self._raiser(caller, error)
+            if info is None or info.origin == "built-in":
+                raise
+            message = " ".join(str(error).split())[:200]
+            off = f"switch it off with --no-plugin {info.name}" if info.origin == "installed" else "run without it"
+            raise PluginError(
+                f"observer {info} raised {type(error).__name__}: {message}; traceback in {write_traceback(None)}; {off}"
+            ) from error
+
+    def _raiser(self, caller: pluggy.HookCaller, error: Exception) -> PluginInfo | None:
+        """Whose implementation of the hook the exception came through."""
+        codes = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+        objects = [i.plugin for i in caller.get_hookimpls() if getattr(i.function, "__code__", None) in codes]
+        return next((info for info in self.plugins if any(info.obj is obj for obj in objects)), None)
 
 
 def _new_plugin_manager() -> pluggy.PluginManager:

@@ -6,9 +6,7 @@ Data flows one way: picture -> AttentionMaps -> Clusters -> Concepts -> TokenPla
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from uce.core.context import Checkpoint, Context, NoCheckpoint
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
 from uce.core.errors import PluginError, StageInputError, UceError
 from uce.core.events import StageFinished, StageStarted
-from uce.core.files import write_text
+from uce.core.files import write_traceback
 from uce.core.manager import Manager
 from uce.core.picture import Picture
 from uce.core.store import FileCheckpoint, StageCache, content_digest, stage_key
@@ -179,8 +177,7 @@ class Pipeline:
         except Exception as error:
             if choice.plugin.origin == "built-in" and not self.manager.wrappers(choice.stage):
                 raise  # our own fault: keep the traceback
-            path = Path(self.folder or tempfile.mkdtemp(prefix="uce-")) / "error.txt"
-            write_text(path, traceback.format_exc())
+            path = write_traceback(self.folder)
             message = " ".join(str(error).split())[:200]
             raise PluginError(
                 f"{choice.stage} {choice.plugin} raised {type(error).__name__}: {message}; traceback in {path}"
