@@ -182,6 +182,18 @@ def test_localize_then_learn_in_python(done: uce.Run, picture: Path, tmp_path: P
         uce.learn(folder)
 
 
+def test_learning_some_masks_keeps_the_others(picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    uce.localize(picture, folder, **OPTIONS)
+    (folder / "masks" / "0.png").rename(folder / "masks" / "drawn.png")
+    drawn = (folder / "masks" / "drawn.png").read_bytes()
+    assert [concept.token for concept in uce.learn(folder, concepts=[1]).concepts] == ["<asset1>"]
+    assert (folder / "masks" / "drawn.png").read_bytes() == drawn
+    everything = uce.learn(folder, concepts=[1, 2], overwrite=True)
+    assert [concept.token for concept in everything.concepts] == ["<asset1>", "<drawn>"]
+    assert sorted(path.name for path in (folder / "masks").iterdir()) == ["1.png", "2.png"]
+
+
 def test_load_says_what_is_wrong(done: uce.Run, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"run\.json is missing; .* is no run folder: make one with uce run IMAGE"):
         uce.load(tmp_path)

@@ -81,8 +81,8 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
     if work is None:
         return
     with recorded(work, "done"):
-        concepts, indexes, tokens = _masks_as_they_lie(work)
-        write_localisation(work, concepts, indexes, tokens)
+        concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
+        write_localisation(work, concepts, indexes, tokens, keep=left_out)
         learn_concepts(work, concepts, tokens)
 
 
@@ -145,8 +145,12 @@ def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarr
     return found
 
 
-def _masks_as_they_lie(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]]:
-    """Concepts from the mask files: untouched ones keep what the stages found, the others are measured anew."""
+def _masks_as_they_lie(work: Work) -> tuple[Concepts, list[int], tuple[str, ...], list[str]]:
+    """Concepts from the mask files: untouched ones keep what the stages found, the others are measured anew.
+
+    Returns:
+        the concepts to learn, their indexes and tokens, and the stems of mask files that `run.concepts` leaves out.
+    """
     folder, picture = work.folder, work.picture
     assert folder is not None
     files = _masks(folder, picture.size)
@@ -175,7 +179,8 @@ def _masks_as_they_lie(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]
         tokens = name_tokens(indexes, work.config.run.names)
     for token in tokens:
         token_stem(token)
-    return concepts.select(rows), indexes, tokens
+    left_out = [stem for row, (stem, _) in enumerate(files) if row not in rows]
+    return concepts.select(rows), indexes, tokens, left_out
 
 
 def _measure(attention: AttentionMaps, masks: torch.Tensor, pixel_masks: torch.Tensor) -> Concepts:

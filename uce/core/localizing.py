@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,14 +157,16 @@ def find_concepts(work: Work) -> tuple[AttentionMaps, Concepts]:
     return attention, concepts
 
 
-def write_localisation(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
-    """Masks, overlay and table; the concepts themselves go to stages/, for `learn`."""
+def write_localisation(
+    work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...], keep: Sequence[str] = ()
+) -> None:
+    """Masks, overlay and table; the concepts themselves go to stages/, for `learn`. Mask files `keep` stay."""
     folder = work.folder
     assert folder is not None and concepts.pixel_masks is not None
     masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
     names = [t if not concepts.labels else f"{t} {concepts.labels[k]}" for k, t in enumerate(tokens)]
     StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
-    folder.write_masks(masks, indexes)
+    folder.write_masks(masks, indexes, keep)
     write_picture(folder / "overlay.png", draw_overlay(work.picture.original, masks, names))
     folder.write_concepts(concepts, indexes, tokens)
 

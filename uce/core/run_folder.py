@@ -168,12 +168,12 @@ class RunFolder:
         document = self.read_run() if self.is_run else {"format": FORMAT}
         write_json(self.path / "run.json", {**document, **facts})
 
-    def write_masks(self, masks: np.ndarray[Any, Any], indexes: Sequence[int]) -> None:
-        """masks/<index>.png, 0 or 255, at the picture's own size; masks of an earlier state go."""
+    def write_masks(self, masks: np.ndarray[Any, Any], indexes: Sequence[int], keep: Sequence[str] = ()) -> None:
+        """masks/<index>.png, 0 or 255, at the picture's own size; masks of an earlier state go, but for `keep`."""
         for index, mask in zip(indexes, masks, strict=True):
             write_picture(self.path / "masks" / f"{index}.png", mask)
         for path in (self.path / "masks").glob("*.png"):
-            if path.stem not in {str(index) for index in indexes}:
+            if path.stem not in {*keep, *map(str, indexes)}:
                 path.unlink()
 
     def write_concepts(self, concepts: Concepts, indexes: Sequence[int], tokens: Sequence[str]) -> None:
