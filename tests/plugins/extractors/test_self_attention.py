@@ -35,7 +35,7 @@ def extract(backbone: Any, picture: Picture, seed: int = 0, **settings: Any) -> 
 
 def test_defaults_are_the_papers() -> None:
     settings = SelfAttentionExtractor.Settings()
-    assert (settings.timestep, settings.normalize, settings.side) == (0, "end", None)
+    assert (settings.timestep, settings.normalize, settings.cells) == (0, "end", None)
 
 
 def test_maps_are_a_grid_of_distributions(backbone: Any, picture: Picture) -> None:
@@ -61,10 +61,9 @@ def test_one_pass_at_timestep_zero_without_noise(backbone: Any, picture: Picture
     assert torch.allclose(found.saliency, saliency_from(end, (16, 16)), atol=1e-5)
 
 
-def test_the_picture_at_another_side_gives_another_grid(backbone: Any, picture: Picture) -> None:
-    assert extract(backbone, picture, side=96).grid == (24, 24)
-    with pytest.raises(StageInputError, match=r"extractor.side must be a multiple of 4 for this model, found 66"):
-        extract(backbone, picture, side=66)
+def test_a_coarse_model_sees_the_picture_enlarged(backbone: Any, picture: Picture) -> None:
+    assert extract(backbone, picture, cells=24).grid == (24, 24)
+    assert extract(backbone, picture, cells=8).grid == (16, 16), "never fewer cells than the model's own"
 
 
 def test_noise_comes_from_the_seed(backbone: Any, picture: Picture) -> None:

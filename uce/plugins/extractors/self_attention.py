@@ -33,8 +33,11 @@ class SelfAttentionExtractor:
         normalize: Literal["end", "layers"] = Field(
             default="end", description="divide rows by their sums once at the end, or in each layer before averaging"
         )
-        side: int | None = Field(
-            default=None, ge=8, description="picture side in pixels to localise at instead of the model's own"
+        cells: int | None = Field(
+            default=None,
+            ge=2,
+            le=512,
+            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
         )
         saliency_side: int | None = Field(
             default=None,
@@ -52,7 +55,7 @@ class SelfAttentionExtractor:
             affinity (N, N) and saliency (h, w) on the latent grid.
 
         Raises:
-            StageInputError: a timestep or side that the model does not have.
+            StageInputError: a timestep that the model does not have.
 
         Source: ConceptExpress (arXiv 2407.07077), section 4.1; the reference runs at timestep 0 without noise.
         """
@@ -67,7 +70,7 @@ class SelfAttentionExtractor:
                 f"extractor.timestep must be below {backbone.num_timesteps} for this model, found {settings.timestep}"
             )
         with torch.no_grad():
-            latents = backbone.encode_image(_shown(backbone, image, settings.side)[None])
+            latents = backbone.encode_image(_shown(backbone, image, settings.cells)[None])
             grid = (int(latents.shape[2]), int(latents.shape[3]))
             draws = settings.noise_samples if settings.timestep > 0 else 1
             affinity, saliency = None, None
@@ -83,14 +86,10 @@ class SelfAttentionExtractor:
             return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, grid))
 
 
-def _shown(backbone: Backbone, image: Picture, side: int | None) -> Tensor:
-    """The picture's pixels (3, side, side) at the side to localise at."""
-    from uce.core.errors import StageInputError
-
+def _shown(backbone: Backbone, image: Picture, cells: int | None) -> Tensor:
+    """The picture's pixels (3, side, side), at the model's own side or enlarged to `cells` latent cells."""
     unit = backbone.picture_side // backbone.latent_side
-    if side is not None and side % unit:
-        raise StageInputError(f"extractor.side must be a multiple of {unit} for this model, found {side}")
-    return image.at(side or backbone.picture_side).pixels
+    return image.at(unit * max(backbone.latent_side, cells or 0)).pixels
 
 
 def _noised(backbone: Backbone, latents: Tensor, timestep: int, context: Context, draw: int) -> Tensor:
