@@ -25,7 +25,7 @@ from uce.plugins.backbones.mini.recipe.scenes import HUE_TURNS, Loader, Thing
 Floats = npt.NDArray[np.float32]
 THUMBNAIL, THUMBNAIL_PARTS, FEATURE_SIDE, FEATURE_PARTS = 16, 112, 96, 64
 SCALE = 0.04  # deviation of the entries of an embedding, small against a few hundred updates at 5e-4
-NOISE = 0.2  # relative noise on training embeddings: learned tokens are never exact either
+NOISE = 0.1  # relative noise on training embeddings: learned tokens are never exact either
 
 
 def load_classifier() -> Any:

@@ -1,7 +1,8 @@
 """Training batches, determined by (seed, step): latents, noise levels, captions, truth.
 
 The first `grounded` pictures of a batch are nearly clean, half of them with the empty prompt:
-they carry the grounding losses. The others are spread over all noise levels.
+they carry the grounding losses, and their captions may leave objects out, since a token is learned
+under prompts that do. The others are spread over all noise levels.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
@@ -38,24 +40,27 @@ class Batch:
     num_empty: int  # the first pictures of the batch, with the empty prompt
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What a batch is drawn from, for each process."""
+
+    seed: int
+    size: int  # pictures per process
+    grounded: int  # of them, those with grounding losses
+    shards: int  # that will exist
+    processes: int
+    several: float  # share of scenes of several objects that ungrounded places accept
+    unnamed: float  # share of single objects without a word that they accept
+
+
 class Batches:
     """Draws batches from the shards of a work folder, waiting for shards that are still being made."""
 
     def __init__(
-        self,
-        work: Path,
-        tokenizer: CLIPTokenizer,
-        seed: int,
-        size: int,
-        grounded: int,
-        shards: int,
-        rank: int,
-        pictures: int,
-        several: float,
+        self, work: Path, tokenizer: CLIPTokenizer, mixture: Mixture, named: npt.NDArray[np.bool_], rank: int = 0
     ) -> None:
-        self.work, self.seed, self.size, self.grounded, self.shards = work, seed, size, grounded, shards
-        self.rank, self.pictures = rank, pictures
-        self.several = several  # share of scenes of several objects that ungrounded places accept
+        self.work, self.mixture, self.named, self.rank = work, mixture, named, rank
+        self.seed, self.size, self.grounded = mixture.seed, mixture.size, mixture.grounded
         self.length = tokenizer.model_max_length
         self.start, self.end, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         self.lookup = lru_cache(4096)(lambda word: tokenizer(word, add_special_tokens=False).input_ids)
@@ -70,8 +75,8 @@ class Batches:
 
     def window(self, step: int) -> range:
         """Numbers of the shards that this step may draw from."""
-        seen = step * self.pictures / (SIZE * REUSE)
-        newest = min(self.shards, max(4, int(seen * (1.5 if seen < EARLY else 1.0)) + 4))
+        seen = step * self.size * self.mixture.processes / (SIZE * REUSE)
+        newest = min(self.mixture.shards, max(4, int(seen * (1.5 if seen < EARLY else 1.0)) + 4))
         return range(max(0, newest - WINDOW), newest)
 
     def draw(self, step: int) -> Batch:
@@ -80,7 +85,7 @@ class Batches:
         window = self.window(step)
         scenes = [self._scene(rng, window, place) for place in range(self.size)]
         num_empty = self.grounded // 2
-        captions = [self._caption(rng, shard, row) for shard, row in scenes]
+        captions = [self._caption(rng, *scene, place < self.grounded) for place, scene in enumerate(scenes)]
         dropped = rng.random(self.size) < 0.04
         ids = torch.full((self.size, self.length), self.pad)
         where: list[tuple[int, int]] = []
@@ -106,17 +111,23 @@ class Batches:
         for _ in range(20):
             shard, row = self.load(int(rng.integers(window.start, window.stop))), int(rng.integers(SIZE))
             several = bool(shard.stems[row, 1] >= 0)
-            if several if place < self.grounded else (not several or rng.random() < self.several):
-                break
+            if place < self.grounded:
+                if several:
+                    break
+            else:
+                keep = 1.0 if self.named[shard.stems[row, 0]] else self.mixture.unnamed
+                if rng.random() < (self.mixture.several if several else keep):
+                    break
         return shard, row
 
-    def _caption(self, rng: np.random.Generator, shard: Shard, row: int) -> Caption:
+    def _caption(self, rng: np.random.Generator, shard: Shard, row: int, partial: bool) -> Caption:
         count = int((shard.stems[row] >= 0).sum())
         kinds = [int(shard.stems[row, i]) * 16 + int(shard.variants[row, i]) for i in range(count)]
-        return caption(rng, kinds, BACKGROUNDS[int(shard.backgrounds[row])])
+        return caption(rng, kinds, BACKGROUNDS[int(shard.backgrounds[row])], partial)
 
     def _timesteps(self, rng: np.random.Generator) -> Tensor:
-        steps = rng.integers(100, 1000, self.size)
+        # Only noisy pictures need the words to know the shape: almost two thirds are above 600.
+        steps = (20 + 980 * (1 - rng.random(self.size) ** 2)).astype(np.int64)
         low = rng.random(self.grounded)
         steps[: self.grounded] = (600 * low * low).astype(np.int64)  # many near 0, where localisation looks
         return torch.from_numpy(steps)

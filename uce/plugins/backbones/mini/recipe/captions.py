@@ -51,15 +51,18 @@ def words_of_captions() -> list[str]:
     return sorted(words)
 
 
-def caption(rng: Rng, kinds: Sequence[int], background: str) -> Caption:
+def caption(rng: Rng, kinds: Sequence[int], background: str, partial: bool = False) -> Caption:
     """Caption a scene.
 
     Args:
         kinds: for each object of the scene a number that is equal for equal objects.
         background: the background's name.
+        partial: mention some of the kinds only, at least one, as prompts for learning a token do.
     """
     groups = list(dict.fromkeys(kinds))
     rng.shuffle(groups)
+    if partial:
+        groups = groups[: int(rng.integers(1, len(groups) + 1))]
     words: list[str] = []
     mentions: list[int] = []
     for place, kind in enumerate(groups):

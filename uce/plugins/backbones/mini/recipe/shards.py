@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--objects", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard to make")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     stems = list_objects(options.objects, "train")
@@ -104,7 +105,7 @@ def main() -> None:
     loader = make_loader(lambda stem: load_object(options.objects, stem))
     codec = load_codec(options.work / "codec.npz")
     (options.work / "shards").mkdir(parents=True, exist_ok=True)
-    for number in range(options.count):
+    for number in range(options.first, options.count):
         path = shard_path(options.work, options.seed, number)
         if path.exists():
             continue

@@ -23,10 +23,11 @@ import torch.distributed as dist
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
+from torch.nn import functional
 
 from uce.plugins.backbones.mini.recipe import grounding
 from uce.plugins.backbones.mini.recipe.appearance import SCALE, AppearanceEncoder, appearance_table
-from uce.plugins.backbones.mini.recipe.batches import Batch, Batches, object_words
+from uce.plugins.backbones.mini.recipe.batches import Batch, Batches, Mixture, object_words
 from uce.plugins.backbones.mini.recipe.captions import words_of_captions
 from uce.plugins.backbones.mini.recipe.export import export
 from uce.plugins.backbones.mini.recipe.model import WIDTH, Injection, make_scheduler, make_text_encoder, make_unet
@@ -72,17 +73,16 @@ class Trainer:
         ]
         self.levels = make_scheduler().alphas_cumprod
         self.scale = options.scale
-        self.batches = Batches(
-            work,
-            self.tokenizer,
+        mixture = Mixture(
             options.seed,
             options.batch // options.processes,
             options.grounded // options.processes,
             options.shards,
-            rank,
-            options.batch,
+            options.processes,
             options.several,
+            options.unnamed,
         )
+        self.batches = Batches(work, self.tokenizer, mixture, (self.word_of >= 0).numpy(), rank)
         self.step = 0
         if self.checkpoint.exists():
             self._resume()
@@ -144,7 +144,9 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             states = self.conditions(batch)
             got = self.model["unet"](x_t.contiguous(memory_format=torch.channels_last), batch.timesteps, states).sample
-        error = (got.float() - velocity).square().mean((1, 2, 3))
+        shown = functional.interpolate((batch.labels[:, None] > 0).float(), got.shape[-2:])
+        weight = 1 + (self.options.objects_weight - 1) * shown  # objects are what is hard and what counts
+        error = ((got.float() - velocity).square() * weight).sum((1, 2, 3)) / weight.expand_as(got).sum((1, 2, 3))
         empty, labels = batch.num_empty, batch.labels[:count]
         most = batch.mentioned.shape[-1] - 1
         return {
@@ -277,6 +279,8 @@ def main() -> None:
     parser.add_argument(
         "--several", type=float, default=0.35, help="share of scenes of several objects kept for drawing"
     )
+    parser.add_argument("--unnamed", type=float, default=0.5, help="share of single objects without a word kept")
+    parser.add_argument("--objects-weight", type=float, default=2.5, help="weight of object cells in the loss")
     parser.add_argument("--processes", type=int, default=2, help="single-threaded processes beat threads on two cores")
     parser.add_argument("--threads", type=int, default=1, help="per process")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
