@@ -97,7 +97,7 @@ def test_wrong_documents(document: dict[str, Any], text: str) -> None:
 
 
 def test_unknown_plugin_in_a_document_is_only_a_name() -> None:
-    with pytest.raises(PluginError, match="unknown clusterer '/tmp/evil.py'"):
+    with pytest.raises(PluginError, match=r"unknown clusterer '/tmp/evil\.py'"):
         resolve(document={"clusterer": "/tmp/evil.py"})
 
 

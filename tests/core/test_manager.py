@@ -124,7 +124,9 @@ def test_third_party_takes_a_builtins_place(installed: Callable[..., None]) -> N
 
 def test_two_third_parties_of_one_name_are_refused(installed: Callable[..., None]) -> None:
     installed(entry("one", OneCluster, "left"), entry("one", OneCluster(), "right"))
-    with pytest.raises(PluginError, match=r"two plugins claim the clusterer 'one': left and right; .*--no-plugin right"):
+    with pytest.raises(
+        PluginError, match=r"two plugins claim the clusterer 'one': left and right; .*--no-plugin right"
+    ):
         load_manager()
     assert load_manager(no_plugins=["right"]).get("clusterer", "one").distribution == "left"
 
@@ -158,9 +160,7 @@ def test_wrong_plugins_are_refused_with_the_cause(installed: Callable[..., None]
         load_manager().get("clusterer", "wrong")
 
 
-def test_no_plugin_and_environment_switch_off(
-    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_plugin_and_environment_switch_off(installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     installed(entry("one", OneCluster, "strangers-package"))
     assert "one" not in load_manager(no_plugins=["one"]).available("clusterer")
     monkeypatch.setenv("UCE_DISABLE_PLUGINS", "one,kmeans")

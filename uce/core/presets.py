@@ -18,11 +18,31 @@ PAPER: dict[str, Any] = {
 }
 
 DEFAULT: dict[str, Any] = {
-    "extractor": "self-attention",
+    # Layers count alike, a little noise makes the model look for things rather than texture, and a coarse model
+    # sees the picture enlarged.
+    "extractor": {
+        "plugin": "self-attention",
+        "normalize": "layers",
+        "timestep": 100,
+        "noise_samples": 2,
+        "cells": 32,
+        "saliency_side": 16,
+    },
     "clusterer": "finch",
-    "refiner": ["saliency", "merge"],
+    "refiner": ["saliency", "merge", "smooth", "edges"],
     "initializer": "split-merge",
-    "optimizer": "masked-denoising",
+    # One optimiser update per step over all its prompts, at a rate that suits the scale of the model's embeddings.
+    "optimizer": {
+        "plugin": "masked-denoising",
+        "schedule": "batched",
+        "steps": 100,
+        "merge_step": 8,
+        "learning_rate": 0.25,
+        "rate_unit": "vocabulary",
+        "alignment": "kl",
+        "cool_down": 0.5,
+        "timesteps": "spread",
+    },
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"default": DEFAULT, "paper": PAPER}

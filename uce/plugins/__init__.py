@@ -19,5 +19,6 @@ BUILTINS = (
     "uce.plugins.refiners.none:NoRefiner",
     "uce.plugins.initializers.split_merge:SplitMergeInitializer",
     "uce.plugins.initializers.random:RandomInitializer",
+    "uce.plugins.initializers.word_search:WordSearchInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
 )

@@ -7,7 +7,7 @@ import torch
 
 from uce.core import LayerMap, StageInputError
 from uce.core.training.alignment import average_layers, choose_layers, resize_maps
-from uce.core.training.objective import masked_squared_error, resize_masks, spread_timesteps
+from uce.core.training.objective import masked_squared_error, resize_masks, widen_masks, spread_timesteps
 from uce.core.training.schedule import Schedule
 
 
@@ -84,3 +84,13 @@ def test_spread_timesteps_cover_the_range_evenly():
     for prompt in visits.T:
         counts = torch.histc(prompt.float(), bins=8, min=100, max=900)
         assert counts.min() >= 4 and counts.max() <= 6
+
+
+def test_widened_masks_grow_but_never_into_each_other():
+    masks = torch.zeros(2, 3, 5, dtype=torch.bool)
+    masks[0, 1, 1] = masks[1, 1, 3] = True
+    assert torch.equal(widen_masks(masks, 0), masks.float())
+    wide = widen_masks(masks, 1)
+    assert wide[0].sum() == 9 and wide[1].sum() == 9
+    wider = widen_masks(masks, 2)
+    assert wider[0, 1, 3] == 0 == wider[1, 1, 1] and wider[0, 1, 2] == 1

@@ -69,3 +69,11 @@ def test_restored_rows_go_on_with_the_same_bytes():
         resumed.vectors["clip"].grad = gradient(resumed, i)
         resumed.update(1e-3, 1e-2, 1.0)
     assert torch.equal(resumed.vectors["clip"], whole.vectors["clip"])
+
+
+def test_limit_shortens_long_rows_and_leaves_the_others():
+    rows = TokenRows({"clip": torch.tensor([[[3.0, 4.0]], [[0.3, 0.4]]])}, "cpu")
+    rows.limit({"clip": 1.0})
+    assert torch.allclose(rows.vectors["clip"].detach(), torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
+    rows.limit({})
+    assert rows.vectors["clip"].requires_grad

@@ -262,3 +262,17 @@ def test_half_precision_learns_float32_rows(doubles, load_backbone, tiny_pipelin
     assert half.embeddings["clip"].dtype is torch.float32
     assert half.history[-1]["masked_mse"] == pytest.approx(full.history[-1]["masked_mse"], rel=0.02)
     assert (half.embeddings["clip"] - full.embeddings["clip"]).abs().max() < 5e-3
+
+
+def test_rate_in_units_of_the_vocabulary(doubles, fake):
+    """The same numbers result when the unit is multiplied out by hand."""
+    unit = float(fake.embedding_table(fake.encoders[0]).float().std())
+    relative = learn(doubles, learning_rate=0.25, rate_unit="vocabulary")
+    assert raw(relative) == raw(learn(doubles, learning_rate=0.25 * unit))
+
+
+def test_norm_limit_keeps_tokens_as_short_as_words(doubles, fake):
+    longest = float(fake.embedding_table(fake.encoders[0]).float().norm(dim=1).median())
+    learned = learn(doubles, learning_rate=0.5, norm_limit=1.0)
+    assert learned.embeddings[fake.encoders[0]].norm(dim=-1).max() <= longest * (1 + 1e-5)
+    assert learn(doubles, learning_rate=0.5).embeddings[fake.encoders[0]].norm(dim=-1).max() > longest

@@ -21,7 +21,7 @@ from uce.core.errors import StageInputError
 from uce.core.events import Step
 from uce.core.picture import Picture
 from uce.core.training.alignment import Alignment
-from uce.core.training.objective import TERMS, Objective, resize_masks
+from uce.core.training.objective import TERMS, Objective, resize_masks, widen_masks
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Schedule, Update
@@ -77,6 +77,8 @@ class Training:
         self.prompts: dict[tuple[int, ...], Prompt] = {}
         self.identity = self._identity(concepts, image)
         self.micro_batch = context.micro_batch or choose_micro_batch(backbone)
+        self.rate = options.learning_rate * self._rate_unit()
+        self.longest = self._longest()
         self.done = self._restore()
         self.objective = self._objective(concepts, image)
 
@@ -109,11 +111,26 @@ class Training:
         terms = self.objective.backward(self.rows, prompts, update.prompts, draws, update.phase == "split")
         options = self.options
         self.rows.update(self._learning_rate(update), options.weight_decay, options.clip, self.objective.scale)
+        self.rows.limit(self.longest)
         return terms
+
+    def _rate_unit(self) -> float:
+        if self.options.rate_unit == "absolute":
+            return 1.0
+        tables = [self.backbone.embedding_table(encoder) for encoder in self.backbone.encoders]
+        return sum(float(table.float().std()) for table in tables) / len(tables)
+
+    def _longest(self) -> dict[str, float]:
+        """Per text encoder the longest that a vector may be; empty for no limit."""
+        if not self.options.norm_limit:
+            return {}
+        tables = {encoder: self.backbone.embedding_table(encoder) for encoder in self.backbone.encoders}
+        lengths = {encoder: float(table.float().norm(dim=1).median()) for encoder, table in tables.items()}
+        return {encoder: self.options.norm_limit * length for encoder, length in lengths.items()}
 
     def _learning_rate(self, update: Update) -> float:
         last = self.options.cool_down * self.schedule.total
-        return self.options.learning_rate * min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
+        return self.rate * min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
 
     def _merge(self) -> None:
         if self.rows.num_rows > len(self.plan.tokens):
@@ -145,7 +162,8 @@ class Training:
         pixels = image.pixels.to(backbone.device)
         with torch.no_grad():
             latents = backbone.encode_image(torch.stack([pixels, pixels.flip(-1)])).float()
-        masks = resize_masks(concepts.masks, (latents.shape[2], latents.shape[3])).float().to(latents.device)
+        masks = resize_masks(concepts.masks, (latents.shape[2], latents.shape[3]))
+        masks = widen_masks(masks, self.options.margin).to(latents.device)
         alignment = None
         if self.options.attention_weight > 0 and self.options.steps > 0:
             alignment = Alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)

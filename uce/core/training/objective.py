@@ -62,6 +62,16 @@ def resize_masks(masks_Khw: Tensor, to: tuple[int, int]) -> Tensor:
     return (covered >= most) & (covered > 0)
 
 
+def widen_masks(masks_Khw: Tensor, cells: int) -> Tensor:
+    """Float masks (K, h, w) grown by so many cells, but never into another mask."""
+    masks = masks_Khw.float()
+    if cells == 0 or masks.shape[0] == 0:
+        return masks
+    wide = F.max_pool2d(masks[None], 2 * cells + 1, stride=1, padding=cells)[0]
+    others = masks.sum(dim=0, keepdim=True) - masks
+    return wide * (others < 0.5)
+
+
 def masked_squared_error(prediction_BChw: Tensor, target_BChw: Tensor, mask_B1hw: Tensor, area: str) -> Tensor:
     """Squared error inside the mask per prompt, (B,), over all elements of the latent or over the mask's."""
     squared = (prediction_BChw * mask_B1hw - target_BChw * mask_B1hw).square().flatten(1)

@@ -17,6 +17,12 @@ class TrainingOptions:
         merge_step: the step before which split tokens train apart; 0 merges them before the first update.
         schedule: "paper": one optimiser update per prompt; "batched": one per step, over the mean of its prompts.
         learning_rate, weight_decay, clip: of AdamW; `clip` bounds the gradient's norm over all token rows, 0 does not.
+        rate_unit: "absolute", or "vocabulary": `learning_rate` counts in standard deviations of the entries of the
+            model's own token embeddings, so that one value suits models whose embeddings differ in scale (our own).
+        norm_limit: longest that a token's vector may grow, in median lengths of the model's own token embeddings; 0:
+            no limit. A vector far longer than any word's means nothing to the text encoder (our own).
+        margin: latent cells around each mask whose error counts too, so that a token learns where its thing ends (our
+            own); 0 is the paper's.
         cool_down: last part of the updates over which the learning rate falls to 0 in a straight line, as a fraction.
         attention_weight, contrastive_weight: of the alignment and the contrastive term; 0 leaves the term out.
         temperature: of the contrastive term.
@@ -34,8 +40,11 @@ class TrainingOptions:
     merge_step: int = 100
     schedule: Literal["paper", "batched"] = "paper"
     learning_rate: float = 5e-4
+    rate_unit: Literal["absolute", "vocabulary"] = "absolute"
     weight_decay: float = 1e-2
     clip: float = 1.0
+    norm_limit: float = 0.0
+    margin: int = 0
     cool_down: float = 0.0
     attention_weight: float = 1e-5
     contrastive_weight: float = 1e-3

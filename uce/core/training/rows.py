@@ -66,6 +66,13 @@ class TokenRows:
             rows_VD.grad = None
 
     @torch.no_grad()
+    def limit(self, norms: Mapping[str, float]) -> None:
+        """Shorten rows that are longer than their encoder's entry in `norms`."""
+        for encoder, rows_VD in self.vectors.items():
+            if encoder in norms:
+                rows_VD.mul_((norms[encoder] / rows_VD.norm(dim=1, keepdim=True)).clamp(max=1.0))
+
+    @torch.no_grad()
     def merge(self) -> None:
         """Average each concept's split tokens. As in the paper's code the moments of its first split live on."""
         for encoder, rows_VD in self.vectors.items():

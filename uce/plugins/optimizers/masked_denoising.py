@@ -38,8 +38,23 @@ class MaskedDenoisingOptimizer:
             "paper", description="paper: one optimiser update per prompt; batched: one per step over all its prompts"
         )
         learning_rate: float = Field(5e-4, gt=0, le=1, description="AdamW's learning rate")
+        rate_unit: Literal["absolute", "vocabulary"] = Field(
+            "absolute",
+            description="vocabulary: learning_rate counts in standard deviations of the model's own token embeddings",
+        )
         weight_decay: float = Field(1e-2, ge=0, le=1, description="AdamW's weight decay")
         clip: float = Field(1.0, ge=0, description="largest norm of the gradient over all tokens; 0 for no limit")
+        norm_limit: float = Field(
+            0.0,
+            ge=0,
+            description="longest a token's vector may grow, in median lengths of the model's own; 0: no limit",
+        )
+        margin: int = Field(
+            0,
+            ge=0,
+            le=64,
+            description="latent cells around a mask whose error counts too, so that outlines are learned",
+        )
         cool_down: float = Field(
             0.0, ge=0, le=1, description="last fraction of the updates over which the learning rate falls to 0"
         )
