@@ -109,12 +109,12 @@ def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, 
     return load(folder)
 
 
-def backbone_of(run: Run, device: str | None = None) -> Any:
+def backbone_of(run: Run, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
     """The model that `run` was made with, loaded on `device` (None: the run's where it is here, else "auto")."""
     from uce.core.session import Options, backbone_for
 
     document = _stored_config(run)
-    options = Options(device=device or "auto")
+    options = Options(device=device or "auto", plugin=plugin)
     manager = options.manager()
     plain = {"model": document.get("model", {}), "run": {"precision": document.get("run", {}).get("precision")}}
     return backbone_for(manager, options.resolve(manager, base=plain))
@@ -136,6 +136,7 @@ def generate(
     steps: int = 25,
     guidance: float = 5.0,
     device: str | None = None,
+    plugin: Sequence[str] = (),
 ) -> list[Image.Image]:
     """Draw pictures with a run's tokens.
 
@@ -149,7 +150,9 @@ def generate(
     Raises:
         ConfigError: a token in a prompt that the run does not have.
     """
-    return draw(prompts, run, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device)[0]
+    return draw(
+        prompts, run, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device, plugin=plugin
+    )[0]
 
 
 def draw(
@@ -162,6 +165,7 @@ def draw(
     steps: int = 25,
     guidance: float = 5.0,
     device: str | None = None,
+    plugin: Sequence[str] = (),
 ) -> tuple[list[Image.Image], list[Path]]:
     """As `generate`; also says which files it wrote."""
     loaded = run if isinstance(run, Run) else load(run)
@@ -175,7 +179,7 @@ def draw(
         raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise RunFolderError(f"{out} is a file; give a folder with -o")
-    backbone = loaded.backbone(device)
+    backbone = backbone_of(loaded, device, plugin)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
     pictures: list[Image.Image] = backbone.generate(
         [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance

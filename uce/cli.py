@@ -183,6 +183,7 @@ def generate(
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, max=50, help="Classifier-free guidance scale.")] = 5.0,
     device: Device = None,
+    plugin: PluginFiles = None,
     json_: Json = False,
 ) -> None:
     """Draw pictures with a run's tokens."""
@@ -190,7 +191,17 @@ def generate(
     from uce.terminal import status
 
     with status(f"drawing {len(prompts) * count} pictures", quiet=json_):
-        _, paths = draw(prompts, folder, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device)
+        _, paths = draw(
+            prompts,
+            folder,
+            out,
+            count=count,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            device=device,
+            plugin=plugin or [],
+        )
     print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
 
 

@@ -22,7 +22,7 @@ from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
 from uce.core.run import choose_concepts, name_tokens, read_mask
 from uce.core.run_folder import RunFolder, token_stem
-from uce.core.session import Options, backbone_for, require_same
+from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
 
 
@@ -101,6 +101,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         require_same(stored, config, folder.path)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
     backbone = backbone_for(manager, config)
+    config = settle_micro_batch(config, backbone)
     picture = read_picture(load_rgb(folder / "input.png"), backbone.picture_side, config.run.fit)
     write_text(folder / "config.yaml", config.to_yaml())
     folder.update_run(status="running", mode="learn", plugins=plugin_rows(config), seed=config.run.seed)

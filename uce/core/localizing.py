@@ -23,7 +23,7 @@ from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, command_line, now, versions
-from uce.core.session import Options, backbone_for, require_same, torch_settings
+from uce.core.session import Options, backbone_for, require_same, settle_micro_batch, torch_settings
 from uce.core.store import StageCache
 
 
@@ -53,7 +53,8 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     if resume and overwrite:
         raise RunFolderError("--resume and --overwrite exclude each other; give one of them")
     folder = None if out is None else RunFolder(out)
-    continued = folder is not None and folder.is_run and resume
+    continued = folder is not None and folder.is_run and resume and (folder / "config.yaml").is_file()
+    overwrite = overwrite or (resume and not continued)  # killed before anything was begun: nothing to continue
     stored = load_config_file(folder / "config.yaml") if folder and continued else None
     manager = options.manager()
     config = options.resolve(manager, base=stored)
@@ -63,6 +64,7 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
     backbone = backbone_for(manager, config)
+    config = settle_micro_batch(config, backbone)
     picture = read_picture(original, backbone.picture_side, config.run.fit)
     if folder is not None and continued:
         info = folder.read_run()

@@ -162,7 +162,8 @@ class Pipeline:
                 )
             cache.put(slot, key, result)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
-        self.seconds[slot] = seconds
+        if not cached:
+            self.seconds[slot] = seconds
         self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))
         return result
 

@@ -98,6 +98,16 @@ def backbone_for(manager: Manager, config: Config) -> Backbone:
     return _last_backbone[key]
 
 
+def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
+    """Decide the prompts per UNet pass once, so that a repeated or resumed run computes the same sums."""
+    if config.run.micro_batch:
+        return config
+    from uce.core.training.loop import choose_micro_batch
+
+    run = config.run.model_copy(update={"micro_batch": choose_micro_batch(backbone)})
+    return dataclasses.replace(config, run=run)
+
+
 def current_backbone() -> Backbone | None:
     """The model that is loaded now."""
     return next(iter(_last_backbone.values()), None)

@@ -141,8 +141,8 @@ def compose(
         loader: gives the cropped RGBA picture of a thing.
         seed, index: determine pose, place and background.
         side: height and width in pixels.
-        portrait: a single thing shown large, upright, unflipped and in the centre. The same every time, so that a few thousand
-            pictures teach its shape; with jitter a model this small learned blurs.
+        portrait: a single thing shown large, upright, unflipped and in the centre. The same every time, so that
+            a few thousand pictures teach its shape; with jitter a model this small learned blurs.
 
     Raises:
         ValueError: no things.

@@ -33,8 +33,10 @@ from uce.plugins.backbones.mini.recipe.export import export
 from uce.plugins.backbones.mini.recipe.model import WIDTH, Injection, make_scheduler, make_text_encoder, make_unet
 from uce.plugins.backbones.mini.recipe.muon import Muon, split_parameters
 from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object, named_objects
+from uce.plugins.backbones.mini.recipe.parallel import share_gradients, share_out, share_weights
 from uce.plugins.backbones.mini.recipe.scenes import make_loader
 from uce.plugins.backbones.mini.recipe.tokenizer import make_tokenizer
+from uce.plugins.backbones.mini.recipe.warm import load_weights, prepare_work, save_warm_start
 
 WORDS_SHARE = 0.5  # of the mentions of a named object use its word's own residual
 WARM_UP = 60
@@ -61,6 +63,8 @@ class Trainer:
         )
         text: Any = self.model["text"]
         nn.init.normal_(text.get_input_embeddings().weight, std=SCALE)
+        if options.warm:
+            load_weights(self.model)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.injection = Injection(self.model["text"])
         self.recorder = grounding.attach(self.model["unet"])
@@ -169,55 +173,22 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate() * share
         loss.backward()
-        self._share_gradients()
+        share_gradients(list(self.model.parameters()), self.options.processes)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
-        self._share_weights()
+        share_weights(self.matrices, self.owner, self.rank, self.options.processes)
         self.step += 1
         keep = min(self.options.average, (1 + self.step) / (10 + self.step))
         for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(value.detach(), 1 - keep)
         return {name: float(value.detach()) for name, value in terms.items()}
 
-    @torch.no_grad()
-    def _share_gradients(self) -> None:
-        """Average the gradients of all processes."""
-        if self.options.processes == 1:
-            return
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters()]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.options.processes
-        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view(gradient.shape))
-
-    @torch.no_grad()
-    def _share_weights(self) -> None:
-        """Give the others the matrices that this process updated."""
-        if self.options.processes == 1:
-            return
-        mine = [
-            w if owner == self.rank else torch.zeros_like(w) for w, owner in zip(self.matrices, self.owner, strict=True)
-        ]
-        flat = torch.cat([weight.reshape(-1) for weight in mine])
-        dist.all_reduce(flat)
-        for weight, part in zip(self.matrices, torch.split(flat, [w.numel() for w in mine]), strict=True):
-            weight.copy_(part.view(weight.shape))
-
     def export(self) -> None:
         """Write the diffusers folder of the moving average."""
         rows = self.table[self.word_of >= 0][torch.argsort(self.word_of[self.word_of >= 0]), 0]
         export(self.average, self.tokenizer, rows, self.named, self.scale, self.options.work)
-
-
-def share_out(sizes: list[int], processes: int) -> list[int]:
-    """Give each weight an owner so that all have about as much to do."""
-    load, owners = [0] * processes, [0] * len(sizes)
-    for place in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        owners[place] = load.index(min(load))
-        load[owners[place]] += sizes[place]
-    return owners
+        save_warm_start(self.average, self.options.work, self.options.work / "warm_start.safetensors")
 
 
 def run(trainer: Trainer) -> None:
@@ -265,19 +236,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=Path, required=True, help="folder with the objects' .webp files")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoint and export/")
+    parser.add_argument("--warm", action="store_true", help="start from the committed weights")
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument(
-        "--grounded", type=int, default=12, help="nearly clean pictures of a batch that carry grounding losses"
+        "--grounded", type=int, default=6, help="nearly clean pictures of a batch that carry grounding losses"
     )
     parser.add_argument("--grounding", type=float, default=0.03, help="weight of each grounding loss")
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--cool", type=float, default=0.3, help="share of the steps over which the rate falls")
     parser.add_argument("--average", type=float, default=0.997, help="decay of the moving average")
     parser.add_argument("--shards", type=int, default=150, help="number of shards that will exist")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--several", type=float, default=0.35, help="share of scenes of several objects kept for drawing"
+        "--several", type=float, default=0.3, help="share of scenes of several objects kept for drawing"
     )
     parser.add_argument("--unnamed", type=float, default=0.5, help="share of single objects without a word kept")
     parser.add_argument("--objects-weight", type=float, default=2.5, help="weight of object cells in the loss")
@@ -286,6 +258,8 @@ def main() -> None:
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--export-every", type=int, default=250, help="steps between exports")
     options = parser.parse_args()
+    if options.warm and not (options.work / "vae").exists():
+        prepare_work(options.work)
     options.scale = AutoencoderKL.load_config(options.work / "vae")["scaling_factor"]
     with tempfile.TemporaryDirectory() as folder:
         options.meeting = Path(folder) / "meeting"
