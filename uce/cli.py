@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _message(error: Any) -> str:
-    text: str = error.format_message().strip()
+    text: str = error.format_message().strip() or "no command given"
     return text if text.endswith((".", "?")) else f"{text}."
 
 
