@@ -7,7 +7,7 @@ import torch
 
 from uce.core import LayerMap, StageInputError
 from uce.core.training.alignment import average_layers, choose_layers, resize_maps
-from uce.core.training.objective import masked_squared_error, resize_masks, widen_masks, spread_timesteps
+from uce.core.training.objective import masked_squared_error, resize_masks, spread_timesteps, widen_masks
 from uce.core.training.schedule import Schedule
 
 
