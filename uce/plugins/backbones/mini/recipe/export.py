@@ -66,6 +66,9 @@ def export(
     vae = AutoencoderKL.from_pretrained(work / "vae")
     vae.register_to_config(scaling_factor=scale, force_upcast=False)
     vae.half().save_pretrained(folder / "vae")
+    described = json.loads((folder / "vae" / "config.json").read_text())
+    described.pop("_name_or_path", None)  # a path of the machine that trained
+    (folder / "vae" / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     tokenizer.save_pretrained(folder / "tokenizer")
     for name in ("vocab.json", "merges.txt"):  # for readers that do not know tokenizer.json
         shutil.copy(work / "tokenizer" / name, folder / "tokenizer")
