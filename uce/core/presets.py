@@ -29,16 +29,22 @@ DEFAULT: dict[str, Any] = {
         "saliency_side": 16,
     },
     "clusterer": "finch",
-    "refiner": ["saliency", "merge", "smooth", "edges"],
+    "refiner": {
+        "chain": ["saliency", "merge", "smooth", "edges"],
+        "saliency": {"threshold": 1.2},
+    },
     "initializer": "split-merge",
-    # One optimiser update per step over all its prompts, at a rate that suits the scale of the model's embeddings.
+    # One optimiser update per step over all its prompts, at a rate that suits the scale of the model's embeddings;
+    # tokens stay as short as words, and see where their thing ends.
     "optimizer": {
         "plugin": "masked-denoising",
         "schedule": "batched",
         "steps": 100,
         "merge_step": 8,
-        "learning_rate": 0.25,
+        "learning_rate": 0.1,
         "rate_unit": "vocabulary",
+        "norm_limit": 1.0,
+        "margin": 1,
         "alignment": "kl",
         "cool_down": 0.5,
         "timesteps": "spread",
