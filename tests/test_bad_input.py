@@ -162,7 +162,7 @@ class Bad:
         ),
         ("return 5", "clusterer 'bad' (bad.py) returned int, not Clusters"),
         ("return None", "clusterer 'bad' (bad.py) returned NoneType, not Clusters"),
-        ("return Clusters(torch.zeros(2, 2).long())", "returned labels that do not fit; they must be for (16, 16)"),
+        ("return Clusters(torch.zeros(2, 2).long())", "returned labels that do not fit; they must be for (32, 32)"),
         ("return Clusters(torch.zeros(attention.grid))", "labels must be integers"),
         ("return Clusters(torch.full(attention.grid, -1))", "left every cell unassigned"),
     ],

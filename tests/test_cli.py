@@ -20,7 +20,16 @@ import uce
 from uce.cli import main
 
 STABLE = ("concepts.json", "embeddings.safetensors", "history.csv", "masks/*.png", "tokens/*.safetensors")
-QUICK = ["--set", "optimizer.steps=3", "--set", "optimizer.merge_step=1", "--set", "run.sample_steps=1"]
+QUICK = [
+    "--set",
+    "optimizer.schedule=paper",
+    "--set",
+    "optimizer.steps=3",
+    "--set",
+    "optimizer.merge_step=1",
+    "--set",
+    "run.sample_steps=1",
+]
 Cli = Callable[..., tuple[int, str, str]]
 
 

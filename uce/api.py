@@ -109,23 +109,6 @@ def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, 
     return load(folder)
 
 
-def backbone_of(run: Run, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
-    """The model that `run` was made with, loaded on `device` (None: the run's where it is here, else "auto")."""
-    from uce.core.session import Options, backbone_for
-
-    document = _stored_config(run)
-    options = Options(device=device or "auto", plugin=plugin)
-    manager = options.manager()
-    plain = {"model": document.get("model", {}), "run": {"precision": document.get("run", {}).get("precision")}}
-    return backbone_for(manager, options.resolve(manager, base=plain))
-
-
-def _stored_config(run: Run) -> dict[str, Any]:
-    from uce.core.config import load_config_file
-
-    return load_config_file(run.path / "config.yaml")
-
-
 def generate(
     prompts: str | Sequence[str],
     run: str | Path | Run,
@@ -179,7 +162,7 @@ def draw(
         raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise RunFolderError(f"{out} is a file; give a folder with -o")
-    backbone = backbone_of(loaded, device, plugin)
+    backbone = loaded.backbone(device, plugin)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
     pictures: list[Image.Image] = backbone.generate(
         [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
@@ -201,4 +184,4 @@ def _free_name(folder: Path, text: str, seed: int) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-__all__ = ["backbone_of", "generate", "learn", "load", "localize", "model_path", "run"]
+__all__ = ["draw", "generate", "learn", "load", "localize", "model_path", "run"]

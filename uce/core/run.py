@@ -125,11 +125,15 @@ class Run:
         """A diffusers pipeline that knows the tokens."""
         return self.backbone(device).pipeline(self.tokens())
 
-    def backbone(self, device: str | None = None) -> Any:
-        """The model this run was made with, loaded."""
-        from uce.api import backbone_of
+    def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
+        """The model this run was made with, loaded on `device` (None: the best one here).
 
-        return backbone_of(self, device)
+        Args:
+            plugin: arguments of `--plugin`, where the model needs a backbone plugin that is not installed.
+        """
+        from uce.core.session import stored_backbone
+
+        return stored_backbone(self.path / "config.yaml", device, plugin)
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""

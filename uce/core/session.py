@@ -98,6 +98,15 @@ def backbone_for(manager: Manager, config: Config) -> Backbone:
     return _last_backbone[key]
 
 
+def stored_backbone(config_file: Path, device: str | None = None, plugin: Sequence[str] = ()) -> Backbone:
+    """The model that a stored configuration names, on `device` (None: "auto")."""
+    document = load_config_file(config_file)
+    options = Options(device=device or "auto", plugin=plugin)
+    manager = options.manager()
+    plain = {"model": document.get("model", {}), "run": {"precision": document.get("run", {}).get("precision")}}
+    return backbone_for(manager, options.resolve(manager, base=plain))
+
+
 def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
     """Decide the prompts per UNet pass once, so that a repeated or resumed run computes the same sums."""
     if config.run.micro_batch:
