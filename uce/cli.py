@@ -100,10 +100,11 @@ def _indexes(text: str | None) -> list[int] | None:
 
 
 def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    """Command-line values -> keyword arguments of `uce.run`."""
+    """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
     from uce.terminal import observers
 
-    given = {key: value for key, value in given.items() if value is not None}
+    own = ("image", "out", "folder", "json_")
+    given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
     given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
     return {**given, "observers": observers(quiet)}
 
@@ -117,12 +118,7 @@ def run(
     no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
 ) -> None:  # fmt: skip
     """Find the things in IMAGE and learn a token for each."""
-    given = {
-        "model": model, "extractor": extractor, "clusterer": clusterer, "refiner": refiner,
-        "initializer": initializer, "optimizer": optimizer, "set": set_, "config": config, "preset": preset,
-        "seed": seed, "concepts": concepts, "names": names, "device": device, "precision": precision,
-        "plugin": plugin, "no_plugin": no_plugin, "resume": resume, "overwrite": overwrite,
-    }  # fmt: skip
+    given = locals()
     import uce
     from uce.terminal import show_run
 
@@ -138,12 +134,7 @@ def localize(
     no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
 ) -> None:  # fmt: skip
     """Find the things in IMAGE; edit the masks if you like, then `uce learn DIR`."""
-    given = {
-        "model": model, "extractor": extractor, "clusterer": clusterer, "refiner": refiner,
-        "initializer": initializer, "optimizer": optimizer, "set": set_, "config": config, "preset": preset,
-        "seed": seed, "concepts": concepts, "names": names, "device": device, "precision": precision,
-        "plugin": plugin, "no_plugin": no_plugin, "resume": resume, "overwrite": overwrite,
-    }  # fmt: skip
+    given = locals()
     import uce
     from uce.terminal import show_run
 
@@ -160,11 +151,7 @@ def learn(
     overwrite: Overwrite = False, json_: Json = False,
 ) -> None:  # fmt: skip
     """Learn a token for every mask as it lies in DIR/masks now."""
-    given = {
-        "initializer": initializer, "optimizer": optimizer, "set": set_, "concepts": concepts, "names": names,
-        "seed": seed, "device": device, "precision": precision, "plugin": plugin, "no_plugin": no_plugin,
-        "resume": resume, "overwrite": overwrite,
-    }  # fmt: skip
+    given = locals()
     import uce
     from uce.terminal import show_run
 

@@ -16,7 +16,7 @@ from uce.core.data import AttentionMaps, Concepts
 from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
-from uce.core.localizing import Work, find_concepts, plugin_rows, recorded, write_localisation
+from uce.core.localizing import Work, begin, find_concepts, plugin_rows, recorded, write_localisation
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
@@ -28,16 +28,11 @@ from uce.core.store import StageCache
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
     """All five stages of a picture."""
-    from uce.core.localizing import begin
-
     work = begin(source, options, out, resume=resume, overwrite=overwrite)
     if work.done:
         return
     with recorded(work, "done"):
-        _, concepts = find_concepts(work)
-        assert work.folder is not None
-        entries = work.folder.read_json("concepts.json")["concepts"]
-        learn_concepts(work, concepts, tuple(entry["token"] for entry in entries))
+        learn_concepts(work, *find_concepts(work))
 
 
 def learn_concepts(work: Work, concepts: Concepts, tokens: tuple[str, ...]) -> None:

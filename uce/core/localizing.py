@@ -12,7 +12,7 @@ import numpy as np
 
 from uce.core.backbone import Backbone
 from uce.core.config import Config, load_config_file
-from uce.core.data import AttentionMaps, Concepts
+from uce.core.data import Concepts
 from uce.core.errors import RunFolderError, UceError
 from uce.core.events import RunFinished, RunStarted
 from uce.core.files import write_picture, write_text
@@ -147,16 +147,15 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def find_concepts(work: Work) -> tuple[AttentionMaps, Concepts]:
-    """Stages one to three, and everything of the run folder that shows them."""
-    attention = work.pipeline.extract()
-    concepts = work.pipeline.localize(attention)
+def find_concepts(work: Work) -> tuple[Concepts, tuple[str, ...]]:
+    """Stages one to three, and everything of the run folder that shows them: the concepts and their tokens."""
+    concepts = work.pipeline.localize(work.pipeline.extract())
     indexes = choose_concepts(len(concepts), work.config.run.concepts)
     tokens = name_tokens(indexes, work.config.run.names)
     concepts = concepts.select(indexes)
     if work.folder is not None:
         write_localisation(work, concepts, indexes, tokens)
-    return attention, concepts
+    return concepts, tokens
 
 
 def write_localisation(
@@ -179,4 +178,4 @@ def localize_picture(
     """Stages one to three of a picture."""
     work = begin(source, options, out, resume=resume, overwrite=overwrite)
     with recorded(work, "localized"):
-        return find_concepts(work)[1]
+        return find_concepts(work)[0]

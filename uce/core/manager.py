@@ -260,10 +260,10 @@ def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) ->
             if manager.register(candidate) is None:
                 raise PluginError(f"--plugin {argument}: {manager.failures[-1].cause}")
     manager.pm.check_pending()
-    unknown = disabled - {c.name for c in _builtin_candidates()} - _installed_names()
-    if unknown and no_plugins:
+    if no_plugins:
+        known = {c.name for c in _builtin_candidates()} | _installed_names()
         for name in no_plugins:
-            if name in unknown:
+            if name not in known:
                 raise PluginError("--no-plugin: " + unknown_name("plugin", name, {p.name for p in manager.plugins}))
     return manager
 
