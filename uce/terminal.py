@@ -101,7 +101,7 @@ class CellLines:
     @hookimpl
     def uce_cell_finished(self, event: CellFinished) -> None:
         width = len(str(event.total))
-        end = f": {event.error}" if event.error else f", {event.seconds:.1f} s" if event.seconds else ", as before"
+        end = f": {event.error}" if event.error else " before" if event.earlier else f", {event.seconds:.1f} s"
         line = f"[{event.number:>{width}}/{event.total}] {event.picture}  {event.cell}  {event.status}{end}"
         print(line, file=sys.stderr, flush=True)
 

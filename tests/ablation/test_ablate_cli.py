@@ -19,27 +19,28 @@ QUICK = ["--set", "optimizer.steps=2", "--set", "optimizer.merge_step=1", "--set
 
 def test_from_pictures_to_tables(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["ablate", DESK, "-o", out, "--vary", "clusterer=kmeans,hierarchical", "--refiner", "none", *SMALL]
+    arguments = ["ablate", DESK, "-o", out, "--clusterer", "kmeans", "--refiner", "none", *SMALL,
+                 "--vary", "clusterer.clusters=2,3"]  # fmt: skip
     code, text, said = cli(*arguments, "--vary", "optimizer.steps=1,2", "--truth", TRUTH, *QUICK)
     assert code == 0, said
     assert text.startswith("model mini (cpu, ") and "extractor: computed 1, reused 3\n" in text
     assert "clusterer: computed 2, reused 2\n" in text and "optimizer: computed 4, reused 0\n" in text
-    assert "[4/4] desk  clusterer=hierarchical, optimizer.steps=2  done, " in said
+    assert "[4/4] desk  clusterer.clusters=3, optimizer.steps=2  done, " in said
     assert sorted(path.name for path in out.iterdir()) == [
         "ablation.csv", "ablation.html", "ablation.json", "ablation.md", "cache", "runs",
     ]  # fmt: skip
     with (out / "ablation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and all(0 < float(row["iou"]) <= 1 and float(row["loss.total"]) > 0 for row in rows)
-    assert (out / "runs" / "desk" / "clusterer-kmeans_optimizer.steps-1" / "embeddings.safetensors").is_file()
+    assert (out / "runs" / "desk" / "clusterer.clusters-2_optimizer.steps-1" / "embeddings.safetensors").is_file()
     code, _, said = cli(*arguments, "--vary", "optimizer.steps=1,2", *QUICK)
     assert code == 2 and "holds another ablation; continue it with --resume" in said
     code, text, said = cli(*arguments, "--vary", "optimizer.steps=1,2", *QUICK, "--resume", "--json")
-    assert code == 0 and said.count("done, as before") == 4
+    assert code == 0 and said.count("done before\n") == 4
     document = json.loads(text)
     assert document["counts"]["extractor"] == {"computed": 1, "reused": 3} and document["folder"] == str(out)
     code, _, said = cli(*arguments, "--vary", "optimizer.steps=1,3", *QUICK, "--resume")
-    assert code == 2 and "now --vary clusterer=kmeans,hierarchical --vary optimizer.steps=1,3; ask for the same" in said
+    assert code == 2 and "now --vary clusterer.clusters=2,3 --vary optimizer.steps=1,3; ask for the same" in said
 
 
 FAILING = '''
