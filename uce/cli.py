@@ -217,9 +217,7 @@ def plugins_show(
 @plugins_app.command("new")
 def plugins_new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")],
-    stage: Annotated[
-        str, typer.Option(metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")
-    ],
+    stage: Annotated[str, typer.Option(metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
     ] = None,

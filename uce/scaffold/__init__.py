@@ -71,13 +71,14 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
         raise ConfigError(f"{folder} is there already; choose another name, or another parent folder with --out")
     distribution = f"uce-{name}" if replaced or _module_taken(name) else name
     module = distribution.replace("-", "_")
+    flags = _FLAGS[stage] + name
     values = {
         "name": name,
         "stage": stage,
         "distribution": distribution,
         "module": module,
         "class_name": "".join(part.capitalize() for part in name.split("-")) + stage.capitalize(),
-        "flags": _FLAGS[stage] + name,
+        "flags": flags,
         "prefix": f"refiner.{name}" if stage == "refiner" else stage,
         "replaced": replaced,
         "uce": _uce_range(),
@@ -87,7 +88,7 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
         for path, text in files.items():
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             (aside / path).write_text(text, encoding="utf-8")
-    return NewPackage(folder, distribution, module, tuple(files), values["flags"])
+    return NewPackage(folder, distribution, module, tuple(files), flags)
 
 
 def _check_name(name: str) -> None:
