@@ -200,8 +200,15 @@ def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as
         stage = info.stages[0] if info.stages else info.name
         prefix = f"refiner.{info.name}" if stage == "refiner" else stage
         for key, field in info.settings_class.model_fields.items():
-            default = json.dumps(field.default) if not callable(field.default) else "..."
-            print(f"  {prefix}.{key} = {default}\n      {field.description or ''}")
+            print(f"  {prefix}.{key} = {_default(field)}\n      {field.description or ''}")
+
+
+def _default(field: Any) -> str:
+    """A setting's default as it would be typed, whatever type a stranger gave it."""
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=not field.default_factory_takes_validated_data)
+    return json.dumps(value, default=str)
 
 
 def show_new_package(package: NewPackage, as_json: bool) -> None:
