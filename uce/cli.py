@@ -32,7 +32,7 @@ app = typer.Typer(
     help="One picture in; masks and learned concept tokens out.",
     epilog="Start with: uce run PICTURE -o out",
 )
-plugins_app = typer.Typer(help="List and describe plugins.", invoke_without_command=True)
+plugins_app = typer.Typer(help="List, describe and begin plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
@@ -212,6 +212,23 @@ def plugins_show(
     from uce.terminal import show_plugin
 
     show_plugin(name, plugin or [], no_plugin or [], json_)
+
+
+@plugins_app.command("new")
+def plugins_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")],
+    stage: Annotated[str, typer.Option(metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")] = False,
+    json_: Json = False,
+) -> None:
+    """Write a complete, installable package with one plugin to start from."""
+    from uce.scaffold import new_package
+    from uce.terminal import show_new_package
+
+    show_new_package(new_package(name, stage, out, replace=replace), json_)
 
 
 @app.command()

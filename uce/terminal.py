@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.manager import PluginInfo
     from uce.core.run import Run
+    from uce.scaffold import NewPackage
 
 REFRESH_SECONDS = 0.25
 
@@ -263,5 +264,30 @@ def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as
         stage = info.stages[0] if info.stages else info.name
         prefix = f"refiner.{info.name}" if stage == "refiner" else stage
         for key, field in info.settings_class.model_fields.items():
-            default = json.dumps(field.default) if not callable(field.default) else "..."
-            print(f"  {prefix}.{key} = {default}\n      {field.description or ''}")
+            print(f"  {prefix}.{key} = {_default(field)}\n      {field.description or ''}")
+
+
+def _default(field: Any) -> str:
+    """A setting's default as it would be typed, whatever type a stranger gave it."""
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=not field.default_factory_takes_validated_data)
+    return json.dumps(value, default=str)
+
+
+def show_new_package(package: NewPackage, as_json: bool) -> None:
+    """What was written, and the commands that come next."""
+    folder = shlex.quote(str(package.folder))
+    following = [
+        f"pip install -e {folder}",
+        f"pytest {folder}",
+        f"uce run PICTURE -o out {package.flags}",
+    ]
+    if as_json:
+        record = {"folder": str(package.folder), "distribution": package.distribution, "module": package.module}
+        print(json.dumps({**record, "files": list(package.files), "next": following}, indent=2))
+        return
+    shown = [path for path in package.files if not path.startswith(".")]
+    print(f"wrote {package.folder}: {', '.join(shown)}")
+    for label, command in zip(("next:", "", ""), following, strict=True):
+        print(f"{label:<6}{command}")

@@ -22,6 +22,7 @@ from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
 from uce.core.picture_files import PictureSource, RgbArray
 from uce.core.pipeline import Pipeline
+from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, command_line, now, versions
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch, torch_settings
@@ -59,7 +60,7 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     overwrite = overwrite or (resume and not continued)  # killed before anything was begun: nothing to continue
     stored = load_config_file(folder / "config.yaml") if folder and continued else None
     manager = options.manager()
-    config = options.resolve(manager, base=stored)
+    config = options.resolve(manager, base=stored, origin=folder / "config.yaml" if folder and continued else None)
     if stored is not None and out is not None:
         require_same(stored, config, out)
     original = load_rgb(source)
@@ -106,14 +107,16 @@ def open_work(
     if folder is not None:
         if not continued:
             folder.prepare(overwrite=overwrite)
-            _write_start(folder, config, backbone, picture, name)
+            _write_start(folder, manager, config, backbone, picture, name)
         (folder / "error.txt").unlink(missing_ok=True)
     pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
     return Work(manager, config, backbone, picture, pipeline, folder)
 
 
-def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture: Picture, name: str) -> None:
+def _write_start(
+    folder: RunFolder, manager: Manager, config: Config, backbone: Backbone, picture: Picture, name: str
+) -> None:
     """What a later `--resume`, `learn` or `generate` needs to know."""
     height, width = picture.size
     folder.update_run(  # first of all, for it tells that the folder is a run's
@@ -128,20 +131,11 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
         seed=config.run.seed,
         model={"name": backbone.model, "description": backbone.description, "fingerprint": backbone.fingerprint},
         input={"name": name, "digest": picture.digest, "width": width, "height": height},
-        plugins=plugin_rows(config),
+        plugins=plugin_rows(config, manager),
         stages=[],
     )
     write_text(folder / "config.yaml", config.to_yaml())
     write_picture(folder / "input.png", picture.original)
-
-
-def plugin_rows(config: Config) -> list[dict[str, str]]:
-    """Which plugin of which distribution did what, for run.json."""
-    choices = [config.extractor, config.clusterer, *config.refiners, config.initializer, config.optimizer]
-    return [
-        {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
-        for c in choices
-    ]
 
 
 @contextmanager

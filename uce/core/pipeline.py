@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pluggy
 import torch
 
 from uce import __version__
@@ -159,7 +159,7 @@ class Pipeline:
         if not isinstance(result, kind):
             call = self.manager.caller(choice.stage, choice.plugin)
             context = self._context(choice, key)
-            result = self._guarded(choice, lambda: call(**arguments, settings=choice.settings, context=context))
+            result = self._guarded(choice, call, **arguments, settings=choice.settings, context=context)
             if not isinstance(result, kind):
                 raise PluginError(
                     f"{choice.stage} {choice.plugin} returned {type(result).__name__}, not {kind.__name__}; "
@@ -187,22 +187,27 @@ class Pipeline:
         else:
             self.shared.put(key, result, self.seconds[slot])
 
-    def _guarded(self, choice: Choice, call: Callable[[], Any]) -> Any:
-        """Run a plugin; a stranger's exception becomes one line and a file with the traceback."""
+    def _guarded(self, choice: Choice, call: pluggy.HookCaller, **arguments: Any) -> Any:
+        """Call a plugin; a stranger's exception becomes one line and a file with the traceback."""
         try:
-            return call()
+            return call(**arguments)
         except UceError:
             raise
         except MemoryError:
             raise
         except Exception as error:
-            if choice.plugin.origin == "built-in" and not self.manager.wrappers(choice.stage):
+            wrappers = self.manager.wrappers(choice.stage)
+            culprit = self.manager.raiser(call, error) or choice.plugin
+            if culprit.origin == "built-in" and not wrappers:
                 raise  # our own fault: keep the traceback
             path = write_traceback(self.folder)
             message = " ".join(str(error).split())[:200]
-            raise PluginError(
-                f"{choice.stage} {choice.plugin} raised {type(error).__name__}: {message}; traceback in {path}"
-            ) from error
+            who = f"{choice.stage} {culprit}"
+            if culprit in wrappers:
+                who = f"wrapper {culprit} of the {choice.stage} {choice.plugin.name!r}"
+            elif culprit.origin == "built-in":
+                who += f", wrapped by {', '.join(map(str, wrappers))},"
+            raise PluginError(f"{who} raised {type(error).__name__}: {message}; traceback in {path}") from error
 
     @staticmethod
     def _require(choice: Choice, holds: bool, what: str, allowed: Any) -> None:
