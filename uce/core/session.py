@@ -123,7 +123,7 @@ def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
     """Decide the prompts per UNet pass once, so that a repeated or resumed run computes the same sums."""
     if config.run.micro_batch:
         return config
-    from uce.core.training.loop import choose_micro_batch
+    from uce.core.training.updates import choose_micro_batch
 
     run = config.run.model_copy(update={"micro_batch": choose_micro_batch(backbone)})
     return dataclasses.replace(config, run=run)
