@@ -255,7 +255,7 @@ def test_a_run_of_an_uninstalled_plugin_says_what_is_missing(
 ) -> None:
     said = (
         f"uce: {removed} was made with the clusterer 'halves' of strange-halves 1.2, which is missing here; install it "
-        "again with pip install strange-halves==1.2, or "
+        "again (pip install strange-halves==1.2, or the folder that you had it from), or "
     )
     before = {path: path.read_bytes() for path in removed.rglob("*") if path.is_file()}
     again = refused(cli, "run", picture, "--config", removed / "config.yaml", "-o", tmp_path / "again")
@@ -277,7 +277,7 @@ def test_a_removed_replacement_is_not_silently_the_builtin(
     line = refused(cli, "localize", picture, "-o", tmp_path / "out", "--resume")
     assert (
         "was made with the clusterer 'finch' of strange-finch 2.0, whose place uce-concepts takes here; "
-        "install it again with pip install strange-finch==2.0"
+        "install it again (pip install strange-finch==2.0, or the folder"
     ) in line
     config = tmp_path / "out" / "config.yaml"
     done(cli, "localize", picture, "-o", tmp_path / "new", "--config", config, "--clusterer", "finch")

@@ -280,8 +280,8 @@ def show_new_package(package: NewPackage, as_json: bool) -> None:
     folder = shlex.quote(str(package.folder))
     following = [
         f"pip install -e {folder}",
-        f"pytest {folder}",
         f"uce run PICTURE -o out {package.flags}",
+        f"python -m pytest {folder}",
     ]
     if as_json:
         record = {"folder": str(package.folder), "distribution": package.distribution, "module": package.module}
