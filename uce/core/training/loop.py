@@ -7,7 +7,6 @@ an interrupted training continues with the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -21,10 +20,12 @@ from uce.core.errors import StageInputError
 from uce.core.events import Step
 from uce.core.picture import Picture
 from uce.core.training.alignment import Alignment
+from uce.core.training.model_weights import ModelWeights
 from uce.core.training.objective import TERMS, Objective, resize_masks, widen_masks
 from uce.core.training.options import TrainingOptions
+from uce.core.training.phases import training_identity
 from uce.core.training.rows import TokenRows
-from uce.core.training.schedule import Schedule, Update
+from uce.core.training.schedule import Schedule, Update, Updates, fitting_groups
 
 FLUSH_EVERY = 50
 """Updates between two looks at the losses on an accelerator; a look waits for the device."""
@@ -37,8 +38,18 @@ def train(
     image: Picture,
     options: TrainingOptions,
     context: Context,
+    *,
+    weights: ModelWeights | None = None,
+    schedule: Updates | None = None,
+    alignment: type[Alignment] = Alignment,
 ) -> LearnedConcepts:
-    """Learn one vector per concept and text encoder.
+    """Learn one vector per concept and text encoder, and the model's `weights` where they are given.
+
+    Args:
+        plan: starting vectors. Of its tokens' split starts, `schedule` decides what happens to them.
+        weights: what of the model trains too; see `uce.core.tuning`.
+        schedule: which prompts every update sees; None: the paper's, as `options` say.
+        alignment: what the attention term compares, and how; its `prepare` is called.
 
     Raises:
         StageInputError: no concepts, a plan for another number of them, or a loss that is not finite.
@@ -47,7 +58,24 @@ def train(
         raise StageInputError("there is no concept to learn; localise again with other settings, or add a mask")
     if len(plan.tokens) != len(concepts):
         raise StageInputError(f"the plan names {len(plan.tokens)} tokens for {len(concepts)} concepts; they must agree")
-    return Training(plan, concepts, backbone, image, options, context).run()
+    return Training(plan, concepts, backbone, image, options, context, weights, schedule, alignment).run()
+
+
+def count_updates(plan: TokenPlan, options: TrainingOptions) -> int:
+    """Optimiser updates of a training with the paper's schedule."""
+    return paper_schedule(plan, options, groups=((),)).total
+
+
+def paper_schedule(plan: TokenPlan, options: TrainingOptions, groups: tuple[tuple[int, ...], ...]) -> Schedule:
+    """As `options` say, for the plan's concepts and split tokens."""
+    return Schedule(
+        steps=options.steps,
+        merge_step=options.merge_step,
+        num_concepts=len(plan.tokens),
+        num_splits=plan.num_splits,
+        batched=options.schedule == "batched",
+        groups=groups,
+    )
 
 
 class Training:
@@ -61,21 +89,21 @@ class Training:
         image: Picture,
         options: TrainingOptions,
         context: Context,
+        weights: ModelWeights | None,
+        schedule: Updates | None,
+        alignment: type[Alignment],
     ) -> None:
         self.plan, self.backbone, self.options, self.context = plan, backbone, options, context
-        self.rows = TokenRows(plan.starts, backbone.device)
-        self.schedule = Schedule(
-            steps=options.steps,
-            merge_step=options.merge_step,
-            num_concepts=len(concepts),
-            num_splits=plan.num_splits,
-            batched=options.schedule == "batched",
-            groups=self._groups(len(concepts)),
+        self.weights, self.alignment = weights, alignment
+        self.rows = TokenRows(plan.starts, backbone.device, trained=options.train_tokens)
+        self.schedule = schedule or paper_schedule(
+            plan, options, fitting_groups(backbone, plan.tokens, options.template)
         )
         self.history: list[dict[str, float | int | str]] = []
         self.pending: list[tuple[Update, Tensor]] = []
         self.prompts: dict[tuple[int, ...], Prompt] = {}
-        self.identity = self._identity(concepts, image)
+        settings = options.digest() + (weights.digest() if weights else "")
+        self.identity = training_identity(settings, plan, concepts, backbone, image, context)
         self.micro_batch = context.micro_batch or choose_micro_batch(backbone)
         self.rate = options.learning_rate * self._rate_unit()
         self.longest = self._longest()
@@ -99,7 +127,8 @@ class Training:
         self._flush()
         self._merge()
         embeddings = {encoder: rows.detach().cpu()[:, None] for encoder, rows in self.rows.vectors.items()}
-        return LearnedConcepts(self.plan.tokens, embeddings, history=tuple(self.history))
+        trained = self.weights.export() if self.weights else None
+        return LearnedConcepts(self.plan.tokens, embeddings, trained, tuple(self.history))
 
     @property
     def _flush_every(self) -> int:
@@ -109,9 +138,12 @@ class Training:
         prompts = [self._prompt(rows) for rows in update.prompts]
         draws = self.objective.draws(self.context, update)
         terms = self.objective.backward(self.rows, prompts, update.prompts, draws, update.phase == "split")
-        options = self.options
-        self.rows.update(self._learning_rate(update), options.weight_decay, options.clip, self.objective.scale)
-        self.rows.limit(self.longest)
+        options, share, scale = self.options, self._share(update), self.objective.scale
+        if options.train_tokens:
+            self.rows.update(self.rate * share, options.weight_decay, options.clip, scale)
+            self.rows.limit(self.longest)
+        if self.weights:
+            self.weights.update(share, scale)
         return terms
 
     def _rate_unit(self) -> float:
@@ -128,9 +160,10 @@ class Training:
         lengths = {encoder: float(table.float().norm(dim=1).median()) for encoder, table in tables.items()}
         return {encoder: self.options.norm_limit * length for encoder, length in lengths.items()}
 
-    def _learning_rate(self, update: Update) -> float:
+    def _share(self, update: Update) -> float:
+        """What is left of the learning rate."""
         last = self.options.cool_down * self.schedule.total
-        return self.rate * min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
+        return min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
 
     def _merge(self) -> None:
         if self.rows.num_rows > len(self.plan.tokens):
@@ -143,20 +176,6 @@ class Training:
             self.prompts[rows] = self.backbone.tokenize(self.options.template.format(" and ".join(words)), words)
         return self.prompts[rows]
 
-    def _groups(self, num_concepts: int) -> tuple[tuple[int, ...], ...]:
-        """All concepts in one prompt, or as few groups of equal size as the text encoder can read."""
-        for parts in range(1, num_concepts + 1):
-            size = math.ceil(num_concepts / parts)
-            words = {self.plan.tokens[k]: k for k in range(size)}
-            try:
-                self.backbone.tokenize(self.options.template.format(" and ".join(words)), words)
-            except StageInputError:
-                if size == 1:
-                    raise
-                continue
-            return tuple(tuple(range(i, min(i + size, num_concepts))) for i in range(0, num_concepts, size))
-        raise AssertionError("a group of one concept is tried last")
-
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:
         backbone = self.backbone
         pixels = image.pixels.to(backbone.device)
@@ -166,7 +185,7 @@ class Training:
         masks = widen_masks(masks, self.options.margin).to(latents.device)
         alignment = None
         if self.options.attention_weight > 0 and self.options.steps > 0:
-            alignment = Alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
+            alignment = self.alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
         mirrored = torch.stack([masks, masks.flip(-1)])
         return Objective(backbone, self.options, latents, mirrored, alignment, self.micro_batch)
 
@@ -189,13 +208,6 @@ class Training:
             self.history.append(head | dict(zip(TERMS, row, strict=True)))
         self.pending.clear()
 
-    def _identity(self, concepts: Concepts, image: Picture) -> str:
-        """What a checkpoint must belong to."""
-        digest = hashlib.sha256(f"{self.options.digest()}/{self.context.seed}/{self.backbone.fingerprint}".encode())
-        for tensor in (*self.plan.starts.values(), concepts.masks, concepts.maps, image.pixels):
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
     def _save(self, number: int) -> None:
         self._flush()
         values = {
@@ -204,7 +216,8 @@ class Training:
             "micro_batch": self.micro_batch,
             "history": list(self.history),
         }
-        self.context.checkpoint.save(self.rows.tensors(), values)
+        tensors = self.rows.tensors() | (self.weights.tensors() if self.weights else {})
+        self.context.checkpoint.save(tensors, values)
 
     def _restore(self) -> int:
         """Take up the saved state, if it belongs to this training; returns how many updates it holds."""
@@ -213,6 +226,8 @@ class Training:
             return 0
         tensors, values = state
         self.rows.restore(tensors, values["update"])
+        if self.weights:
+            self.weights.restore(tensors, values["update"])
         self.history = list(values["history"])
         self.micro_batch = int(values["micro_batch"])
         return int(values["update"])

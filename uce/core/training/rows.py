@@ -16,8 +16,9 @@ from uce.core.training.adamw import adamw, taken_gradients
 class TokenRows:
     """Learned vectors of every text encoder with their Adam moments."""
 
-    def __init__(self, starts: Mapping[str, Tensor], device: str) -> None:
-        """`starts`: per text encoder float (K, S, D)."""
+    def __init__(self, starts: Mapping[str, Tensor], device: str, *, trained: bool = True) -> None:
+        """`starts`: per text encoder float (K, S, D); without `trained` they take no gradient."""
+        self.trained = trained
         self.num_concepts, self.num_splits = next(iter(starts.values())).shape[:2]
         self.vectors = {
             encoder: start.transpose(0, 1).reshape(-1, start.shape[2]).to(device, torch.float32, copy=True)
@@ -27,7 +28,7 @@ class TokenRows:
         self.second = {encoder: torch.zeros_like(rows) for encoder, rows in self.vectors.items()}
         self.num_updates = 0
         for rows_VD in self.vectors.values():
-            rows_VD.requires_grad_(True)
+            rows_VD.requires_grad_(trained)
 
     @property
     def num_rows(self) -> int:
@@ -59,7 +60,7 @@ class TokenRows:
         """Average each concept's split tokens. As in the paper's code the moments of its first split live on."""
         for encoder, rows_VD in self.vectors.items():
             merged_KD = rows_VD.reshape(-1, self.num_concepts, rows_VD.shape[1]).mean(dim=0)
-            self.vectors[encoder] = merged_KD.requires_grad_(True)
+            self.vectors[encoder] = merged_KD.requires_grad_(self.trained)
             self.first[encoder] = self.first[encoder][: self.num_concepts].clone()
             self.second[encoder] = self.second[encoder][: self.num_concepts].clone()
 
@@ -74,6 +75,6 @@ class TokenRows:
             vectors, first, second = (
                 tensors[f"{name}.{encoder}"].to(rows_VD.device, copy=True) for name in ("vectors", "first", "second")
             )
-            self.vectors[encoder] = vectors.requires_grad_(True)
+            self.vectors[encoder] = vectors.requires_grad_(self.trained)
             self.first[encoder], self.second[encoder] = first, second
         self.num_updates = num_updates
