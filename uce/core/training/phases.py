@@ -10,7 +10,6 @@ lies in the checkpoint beside the state of the one that works.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,16 +22,15 @@ from uce.core.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.events import Step
 from uce.core.picture import Picture
 from uce.core.store import dump, parse
+from uce.core.training.updates import identity_of
 
 
 def training_identity(
     settings: str, plan: TokenPlan, concepts: Concepts, backbone: Backbone, image: Picture, context: Context
 ) -> str:
     """What a checkpoint must belong to: a hash of `settings` and of everything that a training starts from."""
-    digest = hashlib.sha256(f"{settings}/{context.seed}/{backbone.fingerprint}".encode())
-    for tensor in (*plan.starts.values(), concepts.masks, concepts.maps, image.pixels):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    learned_from = (*plan.starts.values(), concepts.masks, concepts.maps, image.pixels)
+    return identity_of(settings, learned_from, context, backbone)
 
 
 def plan_from(learned: LearnedConcepts) -> TokenPlan:

@@ -32,7 +32,7 @@ class Update:
     prompts: tuple[tuple[int, ...], ...]
 
 
-class Updates(Protocol):
+class UpdatePlan(Protocol):
     """A schedule of any kind. What it decides may depend on an update's number only, so that a training resumes."""
 
     @property
