@@ -20,6 +20,10 @@ _HOMES = {
     "Conditioning": "backbone",
     "Capture": "backbone",
     "LayerMap": "backbone",
+    "Tuning": "tuning",
+    "TrainedWeights": "tuning",
+    "train_weights": "tuning",
+    "use_weights": "tuning",
     "Step": "events",
     "UceError": "errors",
     "ConfigError": "errors",
@@ -53,8 +57,12 @@ __all__ = [
     "StageInputError",
     "Step",
     "TokenPlan",
+    "TrainedWeights",
+    "Tuning",
     "UceError",
     "hookimpl",
+    "train_weights",
+    "use_weights",
 ]
 
 if TYPE_CHECKING:
@@ -75,6 +83,7 @@ if TYPE_CHECKING:
     from uce.core.hookspecs import hookimpl
     from uce.core.picture import Picture
     from uce.core.settings import Settings
+    from uce.core.tuning import TrainedWeights, Tuning, train_weights, use_weights
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ from uce.core.run import choose_concepts, name_tokens, read_mask
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
+from uce.core.tuning import use_weights
 
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -43,7 +44,8 @@ def learn_concepts(work: Work, concepts: Concepts, tokens: tuple[str, ...]) -> N
     learned = work.pipeline.learn(concepts, tokens)
     folder.write_learned(learned)
     if work.config.run.samples:
-        draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
+        with use_weights(work.backbone, learned.weights):
+            draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
     (folder / "stages" / "checkpoint.safetensors").unlink(missing_ok=True)
 
 

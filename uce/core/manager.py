@@ -218,7 +218,7 @@ def _impls(caller: pluggy.HookCaller, obj: Any) -> Iterable[pluggy.HookImpl]:
 
 
 def _builtin_candidates() -> Iterable[Candidate]:
-    for path in import_module("uce.plugins").BUILTINS:
+    for path in (*import_module("uce.plugins").BUILTINS, *import_module("uce.contrib").BUILTINS):
         module, _, attribute = path.partition(":")
         obj = getattr(import_module(module), attribute)()
         yield Candidate(obj.name, obj, "uce-concepts", import_module("uce").__version__, "built-in")

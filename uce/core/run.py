@@ -54,13 +54,7 @@ class Concept:
         path = self.folder / "embeddings.safetensors"
         if not path.is_file():
             raise RunFolderError(f"{self.folder} holds no learned tokens yet; learn them with uce learn {self.folder}")
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+        tensors = _read_tensors(path)
         if self.token in tensors:
             found = {"clip": tensors[self.token]}
         else:
@@ -121,9 +115,17 @@ class Run:
         """Concept token -> per text encoder float32 (n, d)."""
         return {concept.token: concept.vectors for concept in self.concepts}
 
+    @cached_property
+    def weights(self) -> dict[str, Tensor] | None:
+        """Trained tensors of the model (`uce.core.tuning` says how they are named), None where only tokens were
+        learned."""
+        path = self.path / "weights.safetensors"
+        return _read_tensors(path) if path.is_file() else None
+
     def pipeline(self, device: str | None = None) -> Any:
-        """A diffusers pipeline that knows the tokens."""
-        return self.backbone(device).pipeline(self.tokens())
+        """A diffusers pipeline that knows the tokens and, where more than tokens was trained, has the weights."""
+        trained = {"weights": self.weights} if self.weights else {}
+        return self.backbone(device).pipeline(self.tokens(), **trained)
 
     def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
         """The model this run was made with, loaded on `device` (None: the best one here).
@@ -144,11 +146,26 @@ class Run:
             "model": self.info.get("model", {}).get("name"),
             "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},
             **document,
-            "files": {"overlay": "overlay.png", **({"embeddings": "embeddings.safetensors"} if self.learned else {})},
+            "files": {"overlay": "overlay.png", **self._learned_files()},
         }
+
+    def _learned_files(self) -> dict[str, str]:
+        files = {name: f"{name}.safetensors" for name in ("embeddings", "weights")}
+        return {name: file for name, file in files.items() if (self.path / file).is_file()}
 
     def __len__(self) -> int:
         return len(self.concepts)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+    return tensors
 
 
 def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:

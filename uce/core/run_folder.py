@@ -31,7 +31,18 @@ _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png"
           "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
 _FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors"}  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
-_LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scikit-learn", "scikit-image", "scipy", "hdbscan", "POT")
+_LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "scipy",
+    "hdbscan",
+    "POT",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
 
@@ -199,6 +210,8 @@ class RunFolder:
         write_text(self.path / "history.csv", _csv(learned.history))
         if learned.weights:
             write_safetensors(self.path / "weights.safetensors", learned.weights)
+        else:  # those of an earlier method would spoil what the tokens draw
+            (self.path / "weights.safetensors").unlink(missing_ok=True)
 
 
 def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,4 +21,5 @@ BUILTINS = (
     "uce.plugins.initializers.random:RandomInitializer",
     "uce.plugins.initializers.word_search:WordSearchInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+    "uce.plugins.optimizers.lora:LoraOptimizer",
 )

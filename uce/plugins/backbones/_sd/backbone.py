@@ -15,6 +15,7 @@ from torch import Tensor
 from uce.core.attention import capture_attention
 from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
+from uce.core.tuning import TrainedWeights, Tuning
 from uce.plugins.backbones._sd.loading import Parts
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader
 
@@ -111,10 +112,22 @@ class StableDiffusionBackbone:
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
         return capture_attention(self.unet, *requests)
 
-    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
+    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+        from uce.plugins.backbones._sd.weights import trained_unet
+
+        return trained_unet(self.unet, tuning)
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        from uce.plugins.backbones._sd.weights import weighted_unet
+
+        return weighted_unet(self.unet, weights, self.model)
+
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
         from uce.plugins.backbones._sd.generation import make_pipeline
 
-        return make_pipeline(self, tokens or {})
+        return make_pipeline(self, tokens or {}, weights)
 
     def generate(
         self,

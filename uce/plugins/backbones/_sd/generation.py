@@ -112,12 +112,18 @@ def _to_picture(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
 
 
-def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mapping[str, Tensor]]) -> Any:
+def make_pipeline(
+    backbone: StableDiffusionBackbone,
+    tokens: Mapping[str, Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor] | None = None,
+) -> Any:
     """A `StableDiffusionPipeline` around this model's weights.
 
-    Tokens are added to copies of the tokenizer and the text encoder, so that the backbone stays as it is.
+    Tokens are added to copies of the tokenizer and the text encoder, and trained weights to a copy of the UNet, so that
+    the backbone stays as it is.
     """
     from uce.plugins.backbones._sd.quiet import quiet_libraries
+    from uce.plugins.backbones._sd.weights import load_into
 
     with quiet_libraries():
         import diffusers
@@ -131,7 +137,7 @@ def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mappin
             vae=backbone.vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
-            unet=backbone.unet,
+            unet=copy.deepcopy(backbone.unet) if weights else backbone.unet,
             scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,
@@ -139,6 +145,8 @@ def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mappin
         )
         for token, encoders in tokens.items():
             pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
+        if weights:
+            load_into(pipe, weights, backbone.model)
     if backbone.offload and backbone.device != "cpu":
         pipe.enable_model_cpu_offload(device=backbone.device)
     return pipe
