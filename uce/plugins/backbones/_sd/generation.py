@@ -94,6 +94,22 @@ def _sampler(config: Mapping[str, Any]) -> Any:
     return DPMSolverMultistepScheduler.from_config({**kept, "algorithm_type": "dpmsolver++"})
 
 
+def token_vectors(token: str, own: Mapping[str, Tensor], encoders: Sequence[str]) -> dict[str, Tensor]:
+    """One token's vectors, float32 (n, d) per text encoder of the model.
+
+    Raises:
+        StageInputError: an encoder has none, or not as many as another.
+    """
+    vectors = {e: own[e].detach().reshape(-1, own[e].shape[-1]).float() for e in encoders if e in own}
+    if len(vectors) != len(encoders) or len({len(vector) for vector in vectors.values()}) != 1:
+        found = ", ".join(f"{len(vector)} for {e}" for e, vector in vectors.items()) or ", ".join(own) or "none"
+        raise StageInputError(
+            f"token {token} needs equally many vectors for each text encoder of this model ({', '.join(encoders)}), "
+            f"found {found}; give tokens that were learned on this kind of model"
+        )
+    return vectors
+
+
 def _stack_vectors(
     tokens: Mapping[str, Mapping[str, Tensor]], encoders: Sequence[str]
 ) -> tuple[dict[str, Tensor] | None, dict[str, list[int]]]:
@@ -102,17 +118,10 @@ def _stack_vectors(
     slots: dict[str, list[int]] = {}
     start = 0
     for token, own in tokens.items():
-        vectors = {e: own[e].reshape(-1, own[e].shape[-1]).float() for e in encoders if e in own}
-        counts = {vector.shape[0] for vector in vectors.values()}
-        if len(vectors) != len(encoders) or len(counts) != 1:
-            found = ", ".join(f"{vector.shape[0]} for {e}" for e, vector in vectors.items()) or ", ".join(own) or "none"
-            raise StageInputError(
-                f"token {token} needs equally many vectors for each text encoder of this model "
-                f"({', '.join(encoders)}), found {found}; give tokens that were learned on this kind of model"
-            )
+        vectors = token_vectors(token, own, encoders)
         for encoder, vector in vectors.items():
             rows[encoder].append(vector)
-        num = counts.pop()
+        num = len(vectors[encoders[0]])
         slots[token] = list(range(start, start + num))
         start += num
     return ({encoder: torch.cat(found) for encoder, found in rows.items()} if tokens else None), slots
@@ -154,8 +163,9 @@ def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mappin
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        for token, encoders in tokens.items():
-            pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
+        for token, own in tokens.items():
+            vectors = token_vectors(token, own, backbone.encoders)
+            pipe.load_textual_inversion({token: vectors[ENCODER].cpu()}, token=token)
     if backbone.offload and backbone.device != "cpu":
         pipe.enable_model_cpu_offload(device=backbone.device)
     return pipe
