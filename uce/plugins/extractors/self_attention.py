@@ -62,7 +62,7 @@ class SelfAttentionExtractor:
         """
         import torch
 
-        from uce.core.aggregate import aggregate_self_attention, normalize_rows, saliency_from
+        from uce.core.aggregate import aggregate_self_attention, finest_grid, normalize_rows, saliency_from
         from uce.core.data import AttentionMaps
         from uce.core.errors import StageInputError
 
@@ -77,9 +77,7 @@ class SelfAttentionExtractor:
             for draw in range(draws):
                 noisy = _noised(backbone, latents, settings.timestep, context, draw)
                 own, cross = _read_maps(backbone, noisy, settings.timestep)
-                # Stable Diffusion's finest layers are as fine as the latent; XL has none finer than half of it, and a
-                # grid between their cells would say nothing more at sixteen times the memory.
-                grid = max((layer.grid for layer in own), default=(int(latents.shape[2]), int(latents.shape[3])))
+                grid = finest_grid(own, (int(latents.shape[2]), int(latents.shape[3])))
                 layers = aggregate_self_attention(own, grid, normalize_layers=settings.normalize == "layers")
                 own.clear()
                 attention = _end_of_text(cross, grid, settings.saliency_side)
