@@ -14,7 +14,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run f
 Model = Annotated[
     str | None,
     typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1 or a hub id."),
+                 "sd1.5, sd2.1, sdxl or a hub id."),
 ]  # fmt: skip
 Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
 Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
