@@ -297,6 +297,31 @@ def test_token_files_load_into_diffusers_as_others_load_them(done: uce.Run, tiny
     assert np.array_equal(*pictures)
 
 
+def test_lora_weights_work_as_with_other_models(tiny_pipeline_xl: Path, tmp_path: Path) -> None:
+    """Trained beside the tokens, drawn with, and loaded by diffusers from the run's own file."""
+    from diffusers import StableDiffusionXLPipeline
+
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    settings = [*OPTIONS["set"], "optimizer.lora_steps=2", "optimizer.lora_rate=0.1"]
+    options = {**OPTIONS, "optimizer": "lora", "set": settings}
+    run = uce.run(picture, tmp_path / "out", model=tiny_pipeline_xl, **options)
+    assert run.weights and all(name.startswith("unet.") for name in run.weights)
+    theirs = StableDiffusionXLPipeline.from_pretrained(str(tiny_pipeline_xl), add_watermarker=False)
+    theirs.load_lora_weights(run.path, weight_name="weights.safetensors")
+    ours = run.pipeline("cpu")
+    assert ours.get_active_adapters() and theirs.get_active_adapters()
+    drawn = []
+    for pipe in (ours, theirs):
+        pipe.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(1)
+        drawn.append(np.asarray(pipe("a photo", num_inference_steps=2, generator=generator).images[0]))
+    assert np.array_equal(*drawn)
+    plain = run.backbone("cpu").pipeline(run.tokens())
+    plain.set_progress_bar_config(disable=True)
+    without = plain("a photo", num_inference_steps=2, generator=torch.Generator().manual_seed(1)).images[0]
+    assert not np.array_equal(np.asarray(without), drawn[0])
+
+
 def test_generate_draws_with_the_runs_tokens(done: uce.Run) -> None:
     (picture,) = uce.generate("a photo of <asset0> and <asset1>", done, steps=2, device="cpu")
     assert picture.size == (64, 64)
