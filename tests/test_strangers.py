@@ -80,6 +80,18 @@ def masks(folder: Path) -> list[Any]:
     return [np.asarray(Image.open(p)) > 127 for p in sorted((folder / "masks").glob("*.png"))]
 
 
+def test_every_plugin_is_listed_with_stage_distribution_version_and_a_line(cli: Cli, site: Site) -> None:
+    install_halves(site)
+    lines = [" ".join(line.split()) for line in done(cli, "plugins").splitlines()]
+    manager = load_manager()
+    assert len(lines) == len(manager.plugins) + len(manager.failures) and len(lines) > 15
+    for info in manager.plugins:
+        assert info.summary.endswith(".") and info.version
+        stages = ", ".join([*info.stages, *(f"wraps {stage}" for stage in info.wraps)])
+        said = f"{stages} {info.name} {info.summary} [{info.distribution} {info.version}]"
+        assert " ".join(said.split()) in lines
+
+
 def test_another_process_lists_what_is_on_its_path(site: Site) -> None:
     install_halves(site)
     site.install("strange-broken", "0.1", {"broken": "strange_broken:Broken"}, strange_broken=strangers.BROKEN)
