@@ -257,3 +257,16 @@ def test_run_leaves_other_programs_settings_alone(done: Path) -> None:
     import torch
 
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_every_learned_concept_has_a_label(cli: Cli, done: Path, picture: Path, common: list[str]) -> None:
+    """The nearest words of the vocabulary, in the table and in concepts.json; localising alone knows none."""
+    entries = json.loads((done / "concepts.json").read_text())["concepts"]
+    for entry in entries:
+        assert len(entry["words"]) == 3 and entry["label"] == entry["words"][0]
+    code, out, _ = cli("run", picture, "-o", done, *common, "--resume")
+    assert code == 0
+    for entry in entries:
+        line = next(line for line in out.splitlines() if entry["token"] in line)
+        assert f"{entry['label']} ({', '.join(entry['words'][1:])})" in line and str(done / entry["mask"]) in line
+    assert [concept.words for concept in uce.load(done).concepts] == [tuple(e["words"]) for e in entries]

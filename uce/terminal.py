@@ -15,7 +15,7 @@ from uce.core.hookspecs import STAGE_HOOKS, hookimpl
 if TYPE_CHECKING:
     from uce.core.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.manager import PluginInfo
-    from uce.core.run import Run
+    from uce.core.run import Concept, Run
 
 REFRESH_SECONDS = 0.25
 
@@ -110,6 +110,7 @@ def show_run(run: Run, as_json: bool) -> None:
         print(json.dumps(run.summary(), indent=2))
         return
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     labelled = any(concept.label for concept in run.concepts)
@@ -120,11 +121,13 @@ def show_run(run: Run, as_json: bool) -> None:
         table.add_column(name, justify="right")
     table.add_column("mask")
     for concept in run.concepts:
-        label = [concept.label or ""] if labelled else []
+        label = [_label(concept)] if labelled else []
         mask = str(run.path / concept.mask_path)
         table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    # paths and labels are never cut; a terminal that is too narrow breaks the line itself
+    width = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    Console(highlight=False, width=max(console.width, width)).print(table)
     folder = shlex.quote(str(run.path))
     console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
     if run.learned:
@@ -132,6 +135,12 @@ def show_run(run: Run, as_json: bool) -> None:
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
     else:
         console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+
+
+def _label(concept: Concept) -> str:
+    """The label, and in brackets the other words that are near."""
+    others = ", ".join(word for word in concept.words if word != concept.label)
+    return f"{concept.label or ''} {f'({others})' if others else ''}".strip()
 
 
 def _stage_names(info: PluginInfo) -> str:
