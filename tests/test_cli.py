@@ -270,3 +270,27 @@ def test_every_learned_concept_has_a_label(cli: Cli, done: Path, picture: Path, 
         line = next(line for line in out.splitlines() if entry["token"] in line)
         assert f"{entry['label']} ({', '.join(entry['words'][1:])})" in line and str(done / entry["mask"]) in line
     assert [concept.words for concept in uce.load(done).concepts] == [tuple(e["words"]) for e in entries]
+
+
+def test_the_users_words_are_labels(
+    cli: Cli, picture: Path, common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uce.core import localizing
+
+    drawn: list[list[str]] = []
+    draw = localizing.draw_overlay
+    monkeypatch.setattr(localizing, "draw_overlay", lambda *a: (drawn.append(a[2]), draw(*a))[1])
+    chosen = [*common, "--initializer", "words", "--set"]
+    folder, labels = tmp_path / "out", ["cup", "red dog"]
+    code, out, err = cli("run", picture, "-o", folder, *chosen, "initializer.words=cup, red dog")
+    assert code == 0, err
+    assert [entry["label"] for entry in json.loads((folder / "concepts.json").read_text())["concepts"]] == labels
+    assert drawn == [["<asset0>", "<asset1>"], ["<asset0> cup", "<asset1> red dog"]]
+    assert "red dog (" in out and yaml.safe_load((folder / "config.yaml").read_text())["initializer"]["words"] == labels
+    before = stable_bytes(folder)
+    assert cli("learn", folder, "--overwrite")[0] == 0
+    assert stable_bytes(folder) == before
+    code, _, err = cli("run", picture, "-o", tmp_path / "few", *chosen, "initializer.words=cup,dog,cat")
+    assert code == 2 and "initializer.words names 3 words (cup, dog, cat) for 2 concepts; give 2, one that" in err
+    code, _, err = cli("run", picture, "-o", tmp_path / "none", *common, "--initializer", "words")
+    assert code == 2 and "initializer.words: found [], " in err and not (tmp_path / "none").exists()

@@ -85,9 +85,9 @@ class MaskedDenoisingOptimizer:
         @field_validator("template")
         @classmethod
         def _one_place(cls, value: str) -> str:
-            if value.count("{}") != 1 or value.replace("{}", "").count("{") or value.replace("{}", "").count("}"):
-                raise ValueError("must hold {} exactly once and no other braces")
-            return value
+            from uce.core.training.options import require_one_place
+
+            return require_one_place(value)
 
     @hookimpl
     def uce_optimize(
