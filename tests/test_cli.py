@@ -294,3 +294,15 @@ def test_the_users_words_are_labels(
     assert code == 2 and "initializer.words names 3 words (cup, dog, cat) for 2 concepts; give 2, one that" in err
     code, _, err = cli("run", picture, "-o", tmp_path / "none", *common, "--initializer", "words")
     assert code == 2 and "initializer.words: found [], " in err and not (tmp_path / "none").exists()
+
+
+def test_textual_inversion_and_nearest_words(cli: Cli, picture: Path, common: list[str], tmp_path: Path) -> None:
+    stages = ["--initializer", "nearest-words", "--optimizer", "textual-inversion", "--set", "optimizer.steps=4",
+              "--set", "run.sample_steps=1"]  # fmt: skip
+    flags = [*common[: -len(QUICK)], *stages]
+    code, _, err = cli("run", picture, "-o", tmp_path / "out", *flags)
+    assert code == 0, err
+    rows = list(csv.DictReader((tmp_path / "out" / "history.csv").open()))
+    assert [row["phase"] for row in rows] == ["crop"] * 4 and float(rows[0]["mse"]) > 0
+    known = {"photo", "picture", "and", "cat", "dog", "red", "blue", "cup", "the", "asset"}
+    assert {concept.label for concept in uce.load(tmp_path / "out").concepts} <= known

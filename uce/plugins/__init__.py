@@ -23,4 +23,5 @@ BUILTINS = (
     "uce.plugins.initializers.words:WordsInitializer",
     "uce.plugins.initializers.nearest_words:NearestWordsInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+    "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
 )
