@@ -27,7 +27,7 @@ from uce.core.data import Concepts, TokenPlan
 from uce.core.picture import Picture, read_picture
 from uce.core.training.objective import Draws
 from uce.core.training.schedule import Update
-from uce.core.training.updates import Updates, identity_of, rate_unit, require_concepts
+from uce.core.training.updates import UpdateLoop, identity_of, rate_unit, require_concepts
 
 Fill = Literal["keep", "white", "grey", "mean"]
 
@@ -88,7 +88,7 @@ def concept_crop(
     return crop
 
 
-class CropTraining(Updates):
+class CropTraining(UpdateLoop):
     """State of a training while it runs."""
 
     terms = ("mse", "total")

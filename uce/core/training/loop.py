@@ -20,7 +20,7 @@ from uce.core.training.alignment import Alignment
 from uce.core.training.objective import TERMS, Objective, resize_masks, widen_masks
 from uce.core.training.options import TrainingOptions
 from uce.core.training.schedule import Schedule, Update
-from uce.core.training.updates import Updates, identity_of, rate_unit, require_concepts
+from uce.core.training.updates import UpdateLoop, identity_of, rate_unit, require_concepts
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
     return Training(plan, concepts, backbone, image, options, context).run()
 
 
-class Training(Updates):
+class Training(UpdateLoop):
     """State of a training while it runs."""
 
     terms = TERMS
