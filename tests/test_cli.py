@@ -293,7 +293,7 @@ def test_the_users_words_are_labels(
     code, _, err = cli("run", picture, "-o", tmp_path / "few", *chosen, "initializer.words=cup,dog,cat")
     assert code == 2 and "initializer.words names 3 words (cup, dog, cat) for 2 concepts; give 2, one that" in err
     code, _, err = cli("run", picture, "-o", tmp_path / "none", *common, "--initializer", "words")
-    assert code == 2 and "initializer.words: found [], " in err and not (tmp_path / "none").exists()
+    assert code == 2 and "initializer.words: found [], must name a word per concept, such as" in err and not (tmp_path / "none").exists()
 
 
 def test_textual_inversion_and_nearest_words(cli: Cli, picture: Path, common: list[str], tmp_path: Path) -> None:
