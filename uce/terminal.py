@@ -102,7 +102,7 @@ class CellLines:
     @hookimpl
     def uce_cell_finished(self, event: CellFinished) -> None:
         width = len(str(event.total))
-        end = f": {event.error}" if event.error else f", {event.seconds:.1f} s" if event.seconds else ", as before"
+        end = f": {event.error}" if event.error else " before" if event.earlier else f", {event.seconds:.1f} s"
         line = f"[{event.number:>{width}}/{event.total}] {event.picture}  {event.cell}  {event.status}{end}"
         print(line, file=sys.stderr, flush=True)
 
@@ -280,8 +280,8 @@ def show_new_package(package: NewPackage, as_json: bool) -> None:
     folder = shlex.quote(str(package.folder))
     following = [
         f"pip install -e {folder}",
-        f"pytest {folder}",
         f"uce run PICTURE -o out {package.flags}",
+        f"python -m pytest {folder}",
     ]
     if as_json:
         record = {"folder": str(package.folder), "distribution": package.distribution, "module": package.module}

@@ -51,16 +51,12 @@ class Ablating:
         """Work on what is not finished yet."""
         jobs = list(self._jobs())
         for number, (subject, cell) in enumerate(jobs, start=1):
-            result = self._earlier(subject, cell)
-            seconds = 0.0
-            if result is None:
-                result, seconds = self._try(subject, cell)
+            earlier = self._earlier(subject, cell)
+            result, seconds = (earlier, 0.0) if earlier else self._try(subject, cell)
+            if not earlier:
                 self._record(result)
-            self.manager.emit(
-                CellFinished(
-                    number, len(jobs), subject.name, cell.title, result["status"], seconds, result.get("error")
-                )
-            )
+            facts = (subject.name, cell.title, result["status"], seconds, result.get("error"), bool(earlier))
+            self.manager.emit(CellFinished(number, len(jobs), *facts))
 
     def _jobs(self) -> Iterator[tuple[Subject, Cell]]:
         """Model by model, so that each is loaded once; then picture by picture, so that shared results stay near."""

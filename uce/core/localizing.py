@@ -16,6 +16,7 @@ from uce.core.data import Concepts
 from uce.core.errors import RunFolderError, UceError
 from uce.core.events import RunFinished, RunStarted
 from uce.core.files import write_picture, write_text
+from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager
 from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
@@ -168,7 +169,8 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
     reused = work.pipeline.reused.items()
     rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
-    return list(rows.values())
+    order = [*STAGE_HOOKS, "samples"]
+    return sorted(rows.values(), key=lambda row: order.index(row["stage"].partition("-")[0]))
 
 
 def find_concepts(work: Work) -> tuple[Concepts, tuple[str, ...]]:

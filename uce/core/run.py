@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_ORDER = ("clip", "clip_l", "clip_g")  # text encoders as models have them: a safetensors file sorts its names
+
+
 @dataclass(frozen=True, eq=False)
 class Concept:
     """One thing found in the picture.
@@ -62,7 +65,8 @@ class Concept:
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
             raise RunFolderError(f"{path} holds no {self.token}; learn again with uce learn {self.folder} --overwrite")
-        return {encoder: v[None] if v.ndim == 1 else v for encoder, v in found.items()}
+        ordered = sorted(found, key=lambda encoder: _ORDER.index(encoder) if encoder in _ORDER else len(_ORDER))
+        return {e: found[e][None] if found[e].ndim == 1 else found[e] for e in ordered}
 
     @property
     def embedding(self) -> Tensor:
