@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uce.ablation.table import Table as AblationTable
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.manager import PluginInfo
-    from uce.core.run import Run
+    from uce.core.run import Concept, Run
     from uce.scaffold import NewPackage
 
 REFRESH_SECONDS = 0.25
@@ -151,11 +151,11 @@ def show_run(run: Run, as_json: bool) -> None:
         table.add_column(name, justify="right")
     table.add_column("mask")
     for concept in run.concepts:
-        label = [concept.label or ""] if labelled else []
+        label = [_label(concept)] if labelled else []
         mask = str(run.path / concept.mask_path)
         table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+    Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
     folder = shlex.quote(str(run.path))
     console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
     if run.learned:
@@ -163,6 +163,12 @@ def show_run(run: Run, as_json: bool) -> None:
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
     else:
         console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+
+
+def _label(concept: Concept) -> str:
+    """The label, and in brackets the other words that are near."""
+    others = ", ".join(word for word in concept.words if word != concept.label)
+    return f"{concept.label or ''} {f'({others})' if others else ''}".strip()
 
 
 def text_table(table: AblationTable) -> list[str]:

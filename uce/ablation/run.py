@@ -116,9 +116,9 @@ class Ablating:
 
     def _work(self, work: Work) -> None:
         with recorded(work, "localized" if self.localize_only else "done"):
-            concepts, tokens = find_concepts(work)
+            found = find_concepts(work)
             if not self.localize_only:
-                learn_concepts(work, concepts, tokens)
+                learn_concepts(work, *found)
 
     def _settled(self, cell: Cell) -> Config:
         """The cell's configuration with the micro-batch that all cells of its model share.

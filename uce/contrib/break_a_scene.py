@@ -71,7 +71,7 @@ class BreakASceneOptimizer:
         @field_validator("template")
         @classmethod
         def _one_place(cls, value: str) -> str:
-            from uce.core.training.settings import require_one_place
+            from uce.core.training.options import require_one_place
 
             return require_one_place(value)
 

@@ -131,6 +131,10 @@ class Backbone(Protocol):
     def word_ids(self, word: str, encoder: str) -> list[int]:
         """Token ids of `word` without begin, end and padding."""
 
+    def words(self, encoder: str) -> Mapping[str, int]:
+        """Complete words of the vocabulary (letters only, no pieces) and their ids, in the vocabulary's order; empty
+        where the vocabulary holds nothing of the kind."""
+
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t for int64 timesteps (B,)."""
 

@@ -224,7 +224,8 @@ def _validate(model: type[Settings], values: Mapping[str, Any], prefix: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (prefix, *first["loc"]))
-        raise ConfigError(f"{where}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: found {first['input']!r}, {message[0].lower()}{message[1:]}") from error
 
 
 def resolve_config(

@@ -16,7 +16,8 @@ from uce.core.data import AttentionMaps, Concepts
 from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
-from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation
+from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
+from uce.core.naming import labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
@@ -37,12 +38,16 @@ def run_picture(source: PictureSource, options: Options, out: Path, *, resume: b
         learn_concepts(work, *find_concepts(work))
 
 
-def learn_concepts(work: Work, concepts: Concepts, tokens: tuple[str, ...]) -> None:
-    """Learn, write the tokens, draw the samples."""
+def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
+    """Learn, write the tokens, label the concepts, draw the samples."""
     folder = work.folder
     assert folder is not None
-    learned = work.pipeline.learn(concepts, tokens)
+    plan = work.pipeline.initialize(concepts, tokens)
+    learned = work.pipeline.optimize(plan, concepts)
     folder.write_learned(learned)
+    nearest = nearest_words(work.backbone, learned)
+    labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
         with use_weights(work.backbone, learned.weights):
             draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
@@ -81,7 +86,7 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
     with recorded(work, "done"):
         concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
         write_localisation(work, concepts, indexes, tokens, keep=left_out)
-        learn_concepts(work, concepts, tokens)
+        learn_concepts(work, concepts, indexes, tokens)
 
 
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:

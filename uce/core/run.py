@@ -26,9 +26,10 @@ class Concept:
     Attributes:
         index: its number in the run.
         token: such as "<asset0>".
-        label: a readable word, where a stage found one.
+        label: a readable word, where one was found; see `words`.
         area: pixels of the mask. share: of the picture, in [0, 1].
         score: mean saliency inside over mean saliency of the picture.
+        words: those of the model's vocabulary that are nearest to the learned token, best first; empty before learning.
         bbox: (left, top, right, bottom) in pixels, right and bottom exclusive.
     """
 
@@ -41,6 +42,7 @@ class Concept:
     bbox: tuple[int, int, int, int]
     folder: Path
     mask_path: str
+    words: tuple[str, ...] = ()
 
     @cached_property
     def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -105,6 +107,7 @@ class Run:
                     bbox=tuple(entry["bbox"]),
                     folder=self.path,
                     mask_path=f"masks/{int(entry['index'])}.png",
+                    words=tuple(entry.get("words", ())),
                 )
                 for entry in document["concepts"]
             ]

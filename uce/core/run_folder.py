@@ -187,15 +187,23 @@ class RunFolder:
             if path.stem not in {*keep, *map(str, indexes)}:
                 path.unlink()
 
-    def write_concepts(self, concepts: Concepts, indexes: Sequence[int], tokens: Sequence[str]) -> None:
-        """concepts.json."""
+    def write_concepts(
+        self,
+        concepts: Concepts,
+        indexes: Sequence[int],
+        tokens: Sequence[str],
+        words: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        """concepts.json. `words`: per concept those nearest to its token; None before it is learned."""
         assert concepts.pixel_masks is not None
         height, width = concepts.pixel_masks.shape[1:]
         entries = []
         for row, (index, token) in enumerate(zip(indexes, tokens, strict=True)):
             mask = concepts.pixel_masks[row].numpy()
             entries.append(_concept_entry(index, token, mask, float(concepts.scores[row])))
-            entries[-1]["label"] = concepts.labels[row] if concepts.labels else None
+            entries[-1]["label"] = (concepts.labels[row] or None) if concepts.labels else None
+            if words is not None:
+                entries[-1]["words"] = list(words[row])
         document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
         write_json(self.path / "concepts.json", document)
 

@@ -22,6 +22,9 @@ BUILTINS = (
     "uce.plugins.initializers.split_merge:SplitMergeInitializer",
     "uce.plugins.initializers.random:RandomInitializer",
     "uce.plugins.initializers.word_search:WordSearchInitializer",
+    "uce.plugins.initializers.words:WordsInitializer",
+    "uce.plugins.initializers.nearest_words:NearestWordsInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
     "uce.plugins.optimizers.lora:LoraOptimizer",
+    "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
 )

@@ -28,6 +28,8 @@ BEGIN, END, PAD, FIRST_WORD = 0, 1, 2, 3
 EXACT = "donot_use_mm_for_euclid_dist"
 VOCABULARY = 64
 LENGTH = 24
+WORDS = ("ball", "bird", "boat", "book", "cat", "chair", "cloud", "cup", "dog", "door", "fish", "hat", "house", "lamp",
+         "moon", "mug", "owl", "rose", "shoe", "star", "sun", "table", "tree", "wheel")  # fmt: skip
 LAYERS = (("down_blocks.0", 8), ("mid_block", 4), ("up_blocks.0", 8))  # name, cells per side of the model's own latent
 # Weights that can be trained, and their names in a diffusers UNet
 MODULES = {"own": "attn1.to_v", "query": "attn2.to_q", "value": "attn2.to_v"}
@@ -93,6 +95,9 @@ class TinyBackbone:
 
     def word_ids(self, word: str, encoder: str) -> list[int]:
         return [_word_id(piece) for piece in re.findall(r"<[^<>\s]+>|\w+|[^\w\s]", word)]
+
+    def words(self, encoder: str) -> dict[str, int]:
+        return {word: _word_id(word) for word in WORDS}
 
     def _share(self, timesteps: Tensor) -> Tensor:
         """Part of the latent that is noise, (B, 1, 1, 1)."""

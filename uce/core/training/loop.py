@@ -20,7 +20,7 @@ from uce.core.training.objective import TERMS, Objective, resize_masks, widen_ma
 from uce.core.training.options import TrainingOptions
 from uce.core.training.phases import training_identity
 from uce.core.training.schedule import Schedule, Update, UpdatePlan, fitting_groups
-from uce.core.training.updates import Updates, rate_unit, require_concepts
+from uce.core.training.updates import UpdateLoop, rate_unit, require_concepts
 
 
 def train(
@@ -67,7 +67,7 @@ def paper_schedule(plan: TokenPlan, options: TrainingOptions, groups: tuple[tupl
     )
 
 
-class Training(Updates):
+class Training(UpdateLoop):
     """State of a training while it runs."""
 
     terms = TERMS

@@ -64,3 +64,15 @@ class TrainingOptions:
     def digest(self) -> str:
         """Hash of all values."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def require_one_place(template: str) -> str:
+    """A prompt's template as it is, for validators.
+
+    Raises:
+        ValueError: not exactly one "{}", or other braces.
+    """
+    rest = template.replace("{}", "")
+    if template.count("{}") != 1 or "{" in rest or "}" in rest:
+        raise ValueError("must hold {} exactly once and no other braces")
+    return template

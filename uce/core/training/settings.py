@@ -8,19 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from uce.core.settings import Settings
-from uce.core.training.options import TrainingOptions
-
-
-def require_one_place(template: str) -> str:
-    """The template, if it has one place for tokens.
-
-    Raises:
-        ValueError: it has none, several, or other braces; pydantic makes a sentence of it.
-    """
-    rest = template.replace("{}", "")
-    if template.count("{}") != 1 or "{" in rest or "}" in rest:
-        raise ValueError("must hold {} exactly once and no other braces")
-    return template
+from uce.core.training.options import TrainingOptions, require_one_place
 
 
 class DenoisingSettings(Settings):

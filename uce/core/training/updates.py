@@ -62,7 +62,7 @@ def choose_micro_batch(backbone: Backbone) -> int:
     return max(1, min(32, 8192 // cells))
 
 
-class Updates(ABC):
+class UpdateLoop(ABC):
     """A training while it runs. A subclass says which updates there are and what one does.
 
     Attributes:

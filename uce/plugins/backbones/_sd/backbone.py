@@ -101,6 +101,10 @@ class StableDiffusionBackbone:
         self._require_encoder(encoder)
         return self._reader.word_ids(word)
 
+    def words(self, encoder: str) -> dict[str, int]:
+        self._require_encoder(encoder)
+        return self._reader.words()
+
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         x_t: Tensor = self._schedule.add_noise(latents, noise, timesteps.to(latents.device))
         return x_t

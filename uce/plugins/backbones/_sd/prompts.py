@@ -17,12 +17,15 @@ from uce.core.backbone import Conditioning, Prompt
 from uce.core.errors import StageInputError
 
 ENCODER = "clip"
+WORD_END = "</w>"
 
 
 class Reader(Protocol):
     """What a backbone needs of its text side."""
 
     def word_ids(self, word: str) -> list[int]: ...
+
+    def words(self) -> dict[str, int]: ...
 
     def tokenize(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt: ...
 
@@ -41,6 +44,12 @@ class PromptReader:
         """Token ids of `word` without begin, end and padding."""
         ids = self.tokenizer(word, add_special_tokens=False).input_ids
         return [int(value) for value in ids]
+
+    def words(self) -> dict[str, int]:
+        """Complete words of letters (CLIP marks the end of a word with "</w>") and their ids, smallest id first."""
+        by_id = sorted(self.tokenizer.get_vocab().items(), key=lambda item: int(item[1]))
+        found = {token.removesuffix(WORD_END): int(row) for token, row in by_id if token.endswith(WORD_END)}
+        return {word: row for word, row in found.items() if word.isascii() and word.isalpha()}
 
     def tokenize(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
         """Begin, text, end-of-text, padding; each word of `slots` stands for those learned vectors in a row.

@@ -38,6 +38,10 @@ class TwoPromptReaders:
         """Token ids of `word`, the same for both encoders."""
         return self._first.word_ids(word)
 
+    def words(self) -> dict[str, int]:
+        """Complete words and their ids, the same for both encoders."""
+        return self._first.words()
+
     def tokenize(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
         """As `PromptReader.tokenize`; the encoders differ only in what fills the rest."""
         first, second = self._first.tokenize(text, slots), self._second.tokenize(text, slots)
