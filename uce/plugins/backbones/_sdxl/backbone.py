@@ -41,10 +41,12 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
             added={**conditioning.added, "text_embeds": pooled * keep[:, None].to(pooled)},
         )
 
-    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
         from uce.plugins.backbones._sdxl.pipeline import make_pipeline
 
-        return make_pipeline(self, tokens or {})
+        return make_pipeline(self, tokens or {}, weights)
 
     def _make_reader(self, parts: Any) -> Reader:
         _require_xl(parts)

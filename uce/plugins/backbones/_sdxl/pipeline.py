@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from uce.plugins.backbones._sdxl.backbone import StableDiffusionXLBackbone
 
 
-def make_pipeline(backbone: StableDiffusionXLBackbone, tokens: Mapping[str, Mapping[str, Tensor]]) -> Any:
+def make_pipeline(
+    backbone: StableDiffusionXLBackbone,
+    tokens: Mapping[str, Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor] | None = None,
+) -> Any:
     """A `StableDiffusionXLPipeline` around this model's weights.
 
-    Tokens are added to copies of the tokenizers and text encoders, so that the backbone stays as it is.
+    Tokens are added to copies of the tokenizers and text encoders, and trained weights to a copy of the UNet, so that
+    the backbone stays as it is.
     """
     from uce.plugins.backbones._sd.quiet import quiet_libraries
+    from uce.plugins.backbones._sd.weights import load_into
 
     with quiet_libraries():
         import diffusers
@@ -35,7 +41,7 @@ def make_pipeline(backbone: StableDiffusionXLBackbone, tokens: Mapping[str, Mapp
             text_encoder_2=text_encoders[1],
             tokenizer=tokenizers[0],
             tokenizer_2=tokenizers[1],
-            unet=backbone.unet,
+            unet=copy.deepcopy(backbone.unet) if weights else backbone.unet,
             scheduler=own_scheduler(backbone.scheduler_config),
             force_zeros_for_empty_prompt=backbone.zero_empty,
             add_watermarker=False,
@@ -49,6 +55,8 @@ def make_pipeline(backbone: StableDiffusionXLBackbone, tokens: Mapping[str, Mapp
                     tokenizer=tokenizer,
                     text_encoder=text_encoder,
                 )
+        if weights:
+            load_into(pipe, weights, backbone.model)
     if backbone.offload and backbone.device != "cpu":
         pipe.enable_model_cpu_offload(device=backbone.device)
     return pipe
