@@ -61,6 +61,8 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     if stored is not None and out is not None:
         require_same(stored, config, out)
     original = load_rgb(source)
+    for choice in config.choices:  # files that are missing are refused before a model is loaded
+        choice.settings.input_files()
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
     backbone = backbone_for(manager, config)
@@ -108,10 +110,9 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
 
 def plugin_rows(config: Config) -> list[dict[str, str]]:
     """Which plugin of which distribution did what, for run.json."""
-    choices = [config.extractor, config.clusterer, *config.refiners, config.initializer, config.optimizer]
     return [
         {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
-        for c in choices
+        for c in config.choices
     ]
 
 

@@ -11,6 +11,7 @@ BUILTINS = (
     "uce.plugins.clusterers.kmeans:KMeansClusterer",
     "uce.plugins.clusterers.hierarchical:HierarchicalClusterer",
     "uce.plugins.clusterers.hdbscan:HdbscanClusterer",
+    "uce.plugins.clusterers.given:GivenClusterer",
     "uce.plugins.refiners.saliency:SaliencyRefiner",
     "uce.plugins.refiners.merge:MergeRefiner",
     "uce.plugins.refiners.edges:EdgesRefiner",
