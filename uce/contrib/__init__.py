@@ -3,4 +3,4 @@
 Each uses nothing that a third party could not. A new one is one file, one line here, one test in tests/contrib.
 """
 
-BUILTINS: tuple[str, ...] = ()
+BUILTINS = ("uce.contrib.diffseg:DiffSegClusterer",)

@@ -145,6 +145,16 @@ class Backbone(Protocol):
         after an error. The list is filled pass by pass; clear it between passes to keep only the last.
         """
 
+    def capture_features(self, *blocks: int) -> AbstractContextManager[dict[int, Tensor]]:
+        """Within the block, every UNet pass stores what these decoder blocks give out: 0 the deepest and coarsest,
+        then upwards -> float32 (B, channels, h', w').
+
+        The prediction is the same; the UNet is left as it was found, also after an error.
+
+        Raises:
+            StageInputError: the model has no such block.
+        """
+
     def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
         """A diffusers pipeline; `tokens`: concept token -> per text encoder (n, d), added to its tokenizers."""
 

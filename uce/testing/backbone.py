@@ -29,6 +29,8 @@ VOCABULARY = 64
 LENGTH = 24
 LAYERS = (("down_blocks.0", 8), ("mid_block", 4), ("up_blocks.0", 8))  # name, cells per side of the model's own latent
 
+DECODER = ("mid_block", "up_blocks.0")  # the layers that stand for decoder blocks, deepest first
+
 
 class TinyBackbone:
     """Implements `uce.core.Backbone`; `pipeline` alone is missing, since it needs diffusers' parts."""
@@ -47,6 +49,8 @@ class TinyBackbone:
         self.fingerprint = f"tiny-{'-'.join(encoders)}"
         self._requests: tuple[Capture, ...] = ()
         self._maps: list[LayerMap] = []
+        self._blocks: tuple[int, ...] = ()
+        self._features: dict[int, Tensor] = {}
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, side, side) -> (B, 4, side / 4, side / 4): mean colours and their grey."""
@@ -112,6 +116,8 @@ class TinyBackbone:
             mixed = cross_BnL @ conditioning.states @ self.value + own_Bnn @ cells_BnF[..., : self.latent_channels]
             mixed = mixed.mT.reshape(len(noisy), self.latent_channels, *size)
             total = total + F.interpolate(mixed, size=noisy.shape[2:], mode="nearest") / len(LAYERS)
+            if name in DECODER and DECODER.index(name) in self._blocks:
+                self._features[DECODER.index(name)] = mixed
         return total
 
     def _keep(self, name: str, kind: str, grid: tuple[int, int], probs: Tensor) -> None:
@@ -132,6 +138,17 @@ class TinyBackbone:
             yield self._maps
         finally:
             self._requests, self._maps = before
+
+    @contextmanager
+    def capture_features(self, *blocks: int) -> Iterator[dict[int, Tensor]]:
+        if not set(blocks) <= set(range(len(DECODER))):
+            raise StageInputError(f"the tiny model has decoder blocks 0 to {len(DECODER) - 1}, asked for {blocks}")
+        before = self._blocks, self._features
+        self._blocks, self._features = blocks, {}
+        try:
+            yield self._features
+        finally:
+            self._blocks, self._features = before
 
     def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
         raise ModelError("the tiny model of uce.testing has no diffusers pipeline; use generate, or a real model")
