@@ -14,6 +14,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from uce import __version__
+
+# isort: off
+from uce.cli_options import (
+    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NoPlugin,
+    Optimizer, Out, Overwrite, PluginFiles, Precision, Preset, Refiner, Resume, Seed, Set,
+)  # fmt: skip
+
+# isort: on
 from uce.core.errors import UceError
 
 app = typer.Typer(
@@ -24,51 +32,12 @@ app = typer.Typer(
     help="One picture in; masks and learned concept tokens out.",
     epilog="Start with: uce run PICTURE -o out",
 )
-plugins_app = typer.Typer(help="List and describe plugins.", invoke_without_command=True)
+plugins_app = typer.Typer(help="List, describe and begin plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
-STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
-
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")]
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1 or a hub id."),
-]  # fmt: skip
-Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
-Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
-Refiner = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Mask refinement; repeat for a chain.", rich_help_panel=STAGES)
-]
-Initializer = Annotated[str | None, typer.Option(metavar="NAME", help="Token starts.", rich_help_panel=STAGES)]
-Optimizer = Annotated[str | None, typer.Option(metavar="NAME", help="Token learning.", rich_help_panel=STAGES)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optimizer.steps=200; repeat."),
-]
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="default, or paper: the method as published.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
-ConceptList = Annotated[str | None, typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.")]
-Names = Annotated[str | None, typer.Option("--names", metavar="cup,cat", help="Names for the tokens, in order.")]
-Device = Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str | None, typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.")]
-PluginFiles = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", metavar="X", help="A plugin: file.py or package.module:object.", rich_help_panel=PLUGINS),
-]
-NoPlugin = Annotated[
-    list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out.", rich_help_panel=PLUGINS)
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT)]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
-]
 
 
 def _version(value: bool) -> None:
@@ -103,7 +72,7 @@ def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
     """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
     from uce.terminal import observers
 
-    own = ("image", "out", "folder", "json_")
+    own = ("image", "images", "out", "folder", "vary", "json_")
     given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
     given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
     return {**given, "observers": observers(quiet)}
@@ -156,6 +125,37 @@ def learn(
     from uce.terminal import show_run
 
     show_run(uce.learn(folder, **_options(given, json_)), json_)
+
+
+@app.command()
+def ablate(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="The pictures.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for tables and runs.")],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="What varies: a stage, model, preset, seed, or a key of --set; repeat."),
+    ] = None,
+    one_at_a_time: Annotated[
+        bool, typer.Option("--one-at-a-time", help="Each single change of the base, not every combination.")
+    ] = False,
+    localize_only: Annotated[bool, typer.Option("--localize-only", help="Stages one to three only.")] = False,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="True masks: label PNGs, or a folder of masks per picture.")
+    ] = None,
+    model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
+    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
+    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
+    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
+    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
+) -> None:  # fmt: skip
+    """Compare configurations: every combination of --vary on every IMAGE, and a table of what each is worth."""
+    given = locals()
+    import uce
+    from uce.terminal import ablation_observers, show_ablation
+
+    options = {**_options(given, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
+    if not show_ablation(uce.ablate(images, out, vary=vary or [], **options), json_):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -212,6 +212,23 @@ def plugins_show(
     from uce.terminal import show_plugin
 
     show_plugin(name, plugin or [], no_plugin or [], json_)
+
+
+@plugins_app.command("new")
+def plugins_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")],
+    stage: Annotated[str, typer.Option(metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")] = False,
+    json_: Json = False,
+) -> None:
+    """Write a complete, installable package with one plugin to start from."""
+    from uce.scaffold import new_package
+    from uce.terminal import show_new_package
+
+    show_new_package(new_package(name, stage, out, replace=replace), json_)
 
 
 @app.command()
@@ -271,11 +288,12 @@ def _command(arguments: list[str]) -> str:
 
 
 def _folder(arguments: list[str]) -> str | None:
-    """The run folder on the command line, if a run was begun in it."""
+    """The folder on the command line, if a run or an ablation was begun in it."""
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            return folder if (Path(folder) / "run.json").is_file() else None
+            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json"))
+            return folder if begun else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
     return None

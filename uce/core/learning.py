@@ -16,11 +16,12 @@ from uce.core.data import AttentionMaps, Concepts
 from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
-from uce.core.localizing import Work, begin, find_concepts, plugin_rows, recorded, write_localisation
+from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation
 from uce.core.mask_files import mask_paths, read_mask_of_size
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
+from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
@@ -92,7 +93,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         raise RunFolderError(f"{folder.path} holds learned tokens already; learn them again with --overwrite")
     stored = load_config_file(folder / "config.yaml")
     manager = options.manager()
-    config = options.resolve(manager, base=stored)
+    config = options.resolve(manager, base=stored, origin=folder / "config.yaml")
     if resume and info.get("status") != "localized":
         require_same(stored, config, folder.path)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
@@ -100,7 +101,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(load_rgb(folder / "input.png"), backbone.picture_side, config.run.fit)
     write_text(folder / "config.yaml", config.to_yaml())
-    folder.update_run(status="running", mode="learn", plugins=plugin_rows(config), seed=config.run.seed)
+    folder.update_run(status="running", mode="learn", plugins=plugin_rows(config, manager), seed=config.run.seed)
     manager.emit(RunStarted(config, picture, folder.path))
     pipeline = Pipeline(manager, config, backbone, picture, folder.path)
     return Work(manager, config, backbone, picture, pipeline, folder)

@@ -19,11 +19,13 @@ from uce.core.files import write_picture, write_text
 from uce.core.manager import Manager
 from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
-from uce.core.picture_files import PictureSource
+from uce.core.picture_files import PictureSource, RgbArray
 from uce.core.pipeline import Pipeline
+from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, command_line, now, versions
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch, torch_settings
+from uce.core.shared_store import SharedStore
 from uce.core.store import StageCache
 
 
@@ -57,38 +59,68 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     overwrite = overwrite or (resume and not continued)  # killed before anything was begun: nothing to continue
     stored = load_config_file(folder / "config.yaml") if folder and continued else None
     manager = options.manager()
-    config = options.resolve(manager, base=stored)
+    config = options.resolve(manager, base=stored, origin=folder / "config.yaml" if folder and continued else None)
     if stored is not None and out is not None:
         require_same(stored, config, out)
     original = load_rgb(source)
-    for choice in config.choices:  # files that are missing are refused before a model is loaded
-        choice.settings.input_files()
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
+    name = Path(source).name if isinstance(source, str | Path) else type(source).__name__
+    return open_work(manager, config, original, name, folder, continued=continued, overwrite=overwrite)
+
+
+def open_work(
+    manager: Manager,
+    config: Config,
+    original: RgbArray,
+    name: str,
+    folder: RunFolder | None,
+    *,
+    continued: bool,
+    overwrite: bool = False,
+    shared: SharedStore | None = None,
+) -> Work:
+    """Load the model and open the folder.
+
+    Args:
+        original: the picture as `load_rgb` gives it; `name` is what run.json calls it.
+        continued: the folder holds this run already, begun earlier.
+        shared: where stage results are kept together with other runs'.
+
+    Raises:
+        UceError: the model, the folder or a file that a setting names cannot be used, or the folder was begun with
+            another picture.
+    """
+    for choice in config.choices:  # files that are missing are refused before a model is loaded
+        choice.settings.input_files()
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(original, backbone.picture_side, config.run.fit)
     if folder is not None and continued:
         info = folder.read_run()
         if info.get("mode") == "learn" and info.get("status") != "done":
-            raise RunFolderError(f"{out} was last worked on by uce learn; continue with uce learn {out} --resume")
+            path = folder.path
+            raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {path} --resume")
         found = info.get("input", {}).get("digest")
         if found != picture.digest:
-            raise RunFolderError(f"--resume: {out} was begun with another picture; give that one, or --overwrite")
+            raise RunFolderError(
+                f"--resume: {folder.path} was begun with another picture; give that one, or --overwrite"
+            )
     if folder is not None:
         if not continued:
             folder.prepare(overwrite=overwrite)
-            _write_start(folder, config, backbone, picture, source)
+            _write_start(folder, manager, config, backbone, picture, name)
         (folder / "error.txt").unlink(missing_ok=True)
-    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path)
+    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
     return Work(manager, config, backbone, picture, pipeline, folder)
 
 
-def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture: Picture, source: Any) -> None:
+def _write_start(
+    folder: RunFolder, manager: Manager, config: Config, backbone: Backbone, picture: Picture, name: str
+) -> None:
     """What a later `--resume`, `learn` or `generate` needs to know."""
     height, width = picture.size
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
     folder.update_run(  # first of all, for it tells that the folder is a run's
         status="running",
         mode="run",
@@ -100,20 +132,12 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
         precision=config.run.precision,
         seed=config.run.seed,
         model={"name": backbone.model, "description": backbone.description, "fingerprint": backbone.fingerprint},
-        input={"name": Path(name).name, "digest": picture.digest, "width": width, "height": height},
-        plugins=plugin_rows(config),
+        input={"name": name, "digest": picture.digest, "width": width, "height": height},
+        plugins=plugin_rows(config, manager),
         stages=[],
     )
     write_text(folder / "config.yaml", config.to_yaml())
     write_picture(folder / "input.png", picture.original)
-
-
-def plugin_rows(config: Config) -> list[dict[str, str]]:
-    """Which plugin of which distribution did what, for run.json."""
-    return [
-        {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
-        for c in config.choices
-    ]
 
 
 @contextmanager
@@ -145,6 +169,8 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     earlier = work.folder.read_run().get("stages", []) if work.folder and work.folder.is_run else []
     rows = {row["stage"]: row for row in earlier}
     rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
+    reused = work.pipeline.reused.items()
+    rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
     return list(rows.values())
 
 

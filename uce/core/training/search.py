@@ -12,8 +12,8 @@ from torch import Tensor
 
 from uce.core.backbone import Backbone
 from uce.core.context import Context
-from uce.core.training.loop import choose_micro_batch
 from uce.core.training.objective import resize_masks
+from uce.core.training.updates import choose_micro_batch
 
 LOW, HIGH = 0.3, 0.9
 """Noise levels, as fractions of the schedule, between which words matter: with less noise the picture itself says what
