@@ -174,7 +174,8 @@ def test_observers_may_be_given(picture: Path) -> None:
 def test_an_observer_that_fails_at_the_end_does_not_hide_why_a_run_failed(picture: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "late.py"
     plugin.write_text(
-        "import uce\nclass Late:\n    @uce.hookimpl\n    def uce_run_finished(self, event):\n        raise RuntimeError\n"
+        "import uce\n\nclass Late:\n"
+        "    @uce.hookimpl\n    def uce_run_finished(self, event):\n        raise RuntimeError\n"
     )
     with pytest.raises(ConfigError, match="there is no concept 5"):
         uce.run(picture, tmp_path / "out", **OPTIONS, concepts=[5], plugin=[str(plugin)])
