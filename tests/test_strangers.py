@@ -80,6 +80,18 @@ def masks(folder: Path) -> list[Any]:
     return [np.asarray(Image.open(p)) > 127 for p in sorted((folder / "masks").glob("*.png"))]
 
 
+def test_every_plugin_is_listed_with_stage_distribution_version_and_a_line(cli: Cli, site: Site) -> None:
+    install_halves(site)
+    lines = [" ".join(line.split()) for line in done(cli, "plugins").splitlines()]
+    manager = load_manager()
+    assert len(lines) == len(manager.plugins) + len(manager.failures) and len(lines) > 15
+    for info in manager.plugins:
+        assert info.summary.endswith(".") and info.version
+        stages = ", ".join([*info.stages, *(f"wraps {stage}" for stage in info.wraps)])
+        said = f"{stages} {info.name} {info.summary} [{info.distribution} {info.version}]"
+        assert " ".join(said.split()) in lines
+
+
 def test_another_process_lists_what_is_on_its_path(site: Site) -> None:
     install_halves(site)
     site.install("strange-broken", "0.1", {"broken": "strange_broken:Broken"}, strange_broken=strangers.BROKEN)
@@ -255,7 +267,7 @@ def test_a_run_of_an_uninstalled_plugin_says_what_is_missing(
 ) -> None:
     said = (
         f"uce: {removed} was made with the clusterer 'halves' of strange-halves 1.2, which is missing here; install it "
-        "again with pip install strange-halves==1.2, or "
+        "again (pip install strange-halves==1.2, or the folder that you had it from), or "
     )
     before = {path: path.read_bytes() for path in removed.rglob("*") if path.is_file()}
     again = refused(cli, "run", picture, "--config", removed / "config.yaml", "-o", tmp_path / "again")
@@ -277,7 +289,7 @@ def test_a_removed_replacement_is_not_silently_the_builtin(
     line = refused(cli, "localize", picture, "-o", tmp_path / "out", "--resume")
     assert (
         "was made with the clusterer 'finch' of strange-finch 2.0, whose place uce-concepts takes here; "
-        "install it again with pip install strange-finch==2.0"
+        "install it again (pip install strange-finch==2.0, or the folder"
     ) in line
     config = tmp_path / "out" / "config.yaml"
     done(cli, "localize", picture, "-o", tmp_path / "new", "--config", config, "--clusterer", "finch")

@@ -28,6 +28,8 @@ from uce.testing import (
 
 FAST: dict[str, dict[str, Any]] = {
     "masked-denoising": {"merge_step": 1, "alignment_iterations": 10},
+    "lora": {"merge_step": 1, "lora_steps": 3},
+    "break-a-scene": {"second_steps": 3},
     "kmeans": {"most": 4, "restarts": 1},
 }
 

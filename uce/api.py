@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder
+from uce.core.tuning import use_weights
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -174,7 +175,7 @@ def generate(
     device: str | None = None,
     plugin: Sequence[str] = (),
 ) -> list[Image.Image]:
-    """Draw pictures with a run's tokens.
+    """Draw pictures with a run's tokens (and its weights, where more than tokens was trained).
 
     Args:
         prompts: texts that may hold the run's tokens, such as "a photo of <asset1> in the snow".
@@ -217,9 +218,10 @@ def draw(
         raise RunFolderError(f"{out} is a file; give a folder with -o")
     backbone = loaded.backbone(device, plugin)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
-    pictures: list[Image.Image] = backbone.generate(
-        [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
-    )
+    with use_weights(backbone, loaded.weights):
+        pictures: list[Image.Image] = backbone.generate(
+            [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
+        )
     paths: list[Path] = []
     if out is not None:
         from uce.core.files import write_picture

@@ -17,8 +17,9 @@ from uce import __version__
 
 # isort: off
 from uce.cli_options import (
-    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NoPlugin,
-    Optimizer, Out, Overwrite, PluginFiles, Precision, Preset, Refiner, Resume, Seed, Set,
+    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
+    NoPlugin, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
+    Set,
 )  # fmt: skip
 
 # isort: on
@@ -216,13 +217,7 @@ def plugins_show(
 
 @plugins_app.command("new")
 def plugins_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")],
-    stage: Annotated[str, typer.Option(metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")] = False,
-    json_: Json = False,
+    name: NewName, stage: NewStage, out: ParentFolder = None, replace: Replace = False, json_: Json = False
 ) -> None:
     """Write a complete, installable package with one plugin to start from."""
     from uce.scaffold import new_package
@@ -281,10 +276,11 @@ def _message(error: Any) -> str:
 
 
 def _command(arguments: list[str]) -> str:
-    names = {
-        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
-    }
-    return f"{arguments[0]} " if arguments and arguments[0] in names | {"plugins"} else ""
+    """The words of the command on the command line, each followed by a space."""
+    group = plugins_app if arguments[:1] == ["plugins"] else app
+    words = arguments[: 2 if group is plugins_app else 1]
+    names = {c.name or (c.callback.__name__ if c.callback else "") for c in group.registered_commands} | {"plugins"}
+    return "".join(f"{word} " for word in words if word in names)
 
 
 def _folder(arguments: list[str]) -> str | None:

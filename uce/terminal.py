@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uce.ablation.table import Table as AblationTable
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.manager import PluginInfo
-    from uce.core.run import Run
+    from uce.core.run import Concept, Run
     from uce.scaffold import NewPackage
 
 REFRESH_SECONDS = 0.25
@@ -102,7 +102,7 @@ class CellLines:
     @hookimpl
     def uce_cell_finished(self, event: CellFinished) -> None:
         width = len(str(event.total))
-        end = f": {event.error}" if event.error else f", {event.seconds:.1f} s" if event.seconds else ", as before"
+        end = f": {event.error}" if event.error else " before" if event.earlier else f", {event.seconds:.1f} s"
         line = f"[{event.number:>{width}}/{event.total}] {event.picture}  {event.cell}  {event.status}{end}"
         print(line, file=sys.stderr, flush=True)
 
@@ -151,11 +151,11 @@ def show_run(run: Run, as_json: bool) -> None:
         table.add_column(name, justify="right")
     table.add_column("mask")
     for concept in run.concepts:
-        label = [concept.label or ""] if labelled else []
+        label = [_label(concept)] if labelled else []
         mask = str(run.path / concept.mask_path)
         table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+    Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
     folder = shlex.quote(str(run.path))
     console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
     if run.learned:
@@ -163,6 +163,12 @@ def show_run(run: Run, as_json: bool) -> None:
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
     else:
         console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+
+
+def _label(concept: Concept) -> str:
+    """The label, and in brackets the other words that are near."""
+    others = ", ".join(word for word in concept.words if word != concept.label)
+    return f"{concept.label or ''} {f'({others})' if others else ''}".strip()
 
 
 def text_table(table: AblationTable) -> list[str]:
@@ -280,8 +286,8 @@ def show_new_package(package: NewPackage, as_json: bool) -> None:
     folder = shlex.quote(str(package.folder))
     following = [
         f"pip install -e {folder}",
-        f"pytest {folder}",
         f"uce run PICTURE -o out {package.flags}",
+        f"python -m pytest {folder}",
     ]
     if as_json:
         record = {"folder": str(package.folder), "distribution": package.distribution, "module": package.module}

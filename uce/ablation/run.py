@@ -51,16 +51,12 @@ class Ablating:
         """Work on what is not finished yet."""
         jobs = list(self._jobs())
         for number, (subject, cell) in enumerate(jobs, start=1):
-            result = self._earlier(subject, cell)
-            seconds = 0.0
-            if result is None:
-                result, seconds = self._try(subject, cell)
+            earlier = self._earlier(subject, cell)
+            result, seconds = (earlier, 0.0) if earlier else self._try(subject, cell)
+            if not earlier:
                 self._record(result)
-            self.manager.emit(
-                CellFinished(
-                    number, len(jobs), subject.name, cell.title, result["status"], seconds, result.get("error")
-                )
-            )
+            facts = (subject.name, cell.title, result["status"], seconds, result.get("error"), bool(earlier))
+            self.manager.emit(CellFinished(number, len(jobs), *facts))
 
     def _jobs(self) -> Iterator[tuple[Subject, Cell]]:
         """Model by model, so that each is loaded once; then picture by picture, so that shared results stay near."""
@@ -120,9 +116,9 @@ class Ablating:
 
     def _work(self, work: Work) -> None:
         with recorded(work, "localized" if self.localize_only else "done"):
-            concepts, tokens = find_concepts(work)
+            found = find_concepts(work)
             if not self.localize_only:
-                learn_concepts(work, concepts, tokens)
+                learn_concepts(work, *found)
 
     def _settled(self, cell: Cell) -> Config:
         """The cell's configuration with the micro-batch that all cells of its model share.

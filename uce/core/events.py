@@ -75,8 +75,9 @@ class CellFinished:
         number: 1-based; `total`: how many there are, over all pictures.
         picture: the picture's name. cell: what the cell changes, such as "clusterer=kmeans".
         status: "done", "localized" or "failed".
-        seconds: what this cell computed took; 0 where it was finished before.
+        seconds: what this cell computed took; 0 where all of it was there already.
         error: what went wrong.
+        earlier: it was finished before, by the ablation that is resumed.
     """
 
     number: int
@@ -86,3 +87,4 @@ class CellFinished:
     status: str
     seconds: float = 0.0
     error: str | None = None
+    earlier: bool = False

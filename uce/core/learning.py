@@ -16,8 +16,9 @@ from uce.core.data import AttentionMaps, Concepts
 from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
-from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation
+from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
 from uce.core.mask_files import mask_paths, read_mask_of_size
+from uce.core.naming import labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
@@ -26,6 +27,7 @@ from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
+from uce.core.tuning import use_weights
 
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -37,14 +39,19 @@ def run_picture(source: PictureSource, options: Options, out: Path, *, resume: b
         learn_concepts(work, *find_concepts(work))
 
 
-def learn_concepts(work: Work, concepts: Concepts, tokens: tuple[str, ...]) -> None:
-    """Learn, write the tokens, draw the samples."""
+def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
+    """Learn, write the tokens, label the concepts, draw the samples."""
     folder = work.folder
     assert folder is not None
-    learned = work.pipeline.learn(concepts, tokens)
+    plan = work.pipeline.initialize(concepts, tokens)
+    learned = work.pipeline.optimize(plan, concepts)
     folder.write_learned(learned)
+    nearest = nearest_words(work.backbone, learned)
+    labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
-        draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
+        with use_weights(work.backbone, learned.weights):
+            draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
     (folder / "stages" / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
@@ -80,7 +87,7 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
     with recorded(work, "done"):
         concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
         write_localisation(work, concepts, indexes, tokens, keep=left_out)
-        learn_concepts(work, concepts, tokens)
+        learn_concepts(work, concepts, indexes, tokens)
 
 
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:

@@ -16,6 +16,7 @@ from uce.core.data import Concepts
 from uce.core.errors import RunFolderError, UceError
 from uce.core.events import RunFinished, RunStarted
 from uce.core.files import write_picture, write_text
+from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager
 from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
@@ -171,18 +172,19 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
     reused = work.pipeline.reused.items()
     rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
-    return list(rows.values())
+    order = [*STAGE_HOOKS, "samples"]
+    return sorted(rows.values(), key=lambda row: order.index(row["stage"].partition("-")[0]))
 
 
-def find_concepts(work: Work) -> tuple[Concepts, tuple[str, ...]]:
-    """Stages one to three, and everything of the run folder that shows them: the concepts and their tokens."""
+def find_concepts(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]]:
+    """Stages one to three, and everything of the run folder that shows them: the concepts, their indexes and tokens."""
     concepts = work.pipeline.localize(work.pipeline.extract())
     indexes = choose_concepts(len(concepts), work.config.run.concepts)
     tokens = name_tokens(indexes, work.config.run.names)
     concepts = concepts.select(indexes)
     if work.folder is not None:
         write_localisation(work, concepts, indexes, tokens)
-    return concepts, tokens
+    return concepts, indexes, tokens
 
 
 def write_localisation(
@@ -191,12 +193,26 @@ def write_localisation(
     """Masks, overlay and table; the concepts themselves go to stages/, for `learn`. Mask files `keep` stay."""
     folder = work.folder
     assert folder is not None and concepts.pixel_masks is not None
-    masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
-    names = [t if not concepts.labels else f"{t} {concepts.labels[k]}" for k, t in enumerate(tokens)]
     StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
-    folder.write_masks(masks, indexes, keep)
+    folder.write_masks(concepts.pixel_masks.numpy(), indexes, keep)
+    write_names(work, concepts, indexes, tokens)
+
+
+def write_names(
+    work: Work,
+    concepts: Concepts,
+    indexes: list[int],
+    tokens: tuple[str, ...],
+    words: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """The files that say what each concept is called, overlay and table. `words`: those nearest to its token."""
+    folder = work.folder
+    assert folder is not None and concepts.pixel_masks is not None
+    labels = concepts.labels or [""] * len(concepts)
+    names = [f"{token} {label}".strip() for token, label in zip(tokens, labels, strict=True)]
+    masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
     write_picture(folder / "overlay.png", draw_overlay(work.picture.original, masks, names))
-    folder.write_concepts(concepts, indexes, tokens)
+    folder.write_concepts(concepts, indexes, tokens, words)
 
 
 def localize_picture(

@@ -95,22 +95,30 @@ class Pipeline:
             )
         return concepts if len(kept) == len(concepts) else concepts.select(kept)
 
-    def learn(self, concepts: Concepts, tokens: tuple[str, ...]) -> LearnedConcepts:
-        """Stages four and five on `concepts`, named `tokens`."""
-        backbone, picture = self._backbone(), self.picture
-        upstream = content_digest(concepts) + "/" + ",".join(tokens)
-        choice = self.config.initializer
-        key = self._key(choice, upstream=upstream)
-        given = {"concepts": concepts, "backbone": backbone, "image": picture}
-        plan = self._stage(choice, TokenPlan, key, **given)
+    def initialize(self, concepts: Concepts, tokens: tuple[str, ...]) -> TokenPlan:
+        """Stage four on `concepts`, named `tokens`."""
+        backbone, choice = self._backbone(), self.config.initializer
+        key = self._plan_key(concepts, tokens)
+        plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.picture)
         self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
         self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
-        plan = dataclasses.replace(plan, tokens=tokens)
+        return dataclasses.replace(plan, tokens=tokens)
+
+    def optimize(self, plan: TokenPlan, concepts: Concepts) -> LearnedConcepts:
+        """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
-        key = self._key(choice, upstream=key)
+        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
+        given = {"concepts": concepts, "backbone": self._backbone(), "image": self.picture}
         learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
-        self._require(choice, learned.tokens == tokens, "tokens", tokens)
+        self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
+
+    def learn(self, concepts: Concepts, tokens: tuple[str, ...]) -> LearnedConcepts:
+        """Stages four and five on `concepts`, named `tokens`."""
+        return self.optimize(self.initialize(concepts, tokens), concepts)
+
+    def _plan_key(self, concepts: Concepts, tokens: tuple[str, ...]) -> str:
+        return self._key(self.config.initializer, upstream=f"{content_digest(concepts)}/{','.join(tokens)}")
 
     def _backbone(self) -> Backbone:
         assert self.backbone is not None, "this stage needs a model"

@@ -92,5 +92,5 @@ def _way_back(manager: Manager, row: Row) -> str:
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return f"install it again with pip install {distribution}=={version}"
+        return f"install it again (pip install {distribution}=={version}, or the folder that you had it from)"
     return f"{distribution} is installed: leave out the --no-plugin or UCE_DISABLE_PLUGINS that switches it off"

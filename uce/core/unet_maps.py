@@ -14,6 +14,7 @@ from torch import Tensor
 from uce.core.aggregate import (
     Grid,
     aggregate_self_attention,
+    finest_grid,
     mean_cross_attention,
     normalize_rows,
     saliency_from,
@@ -25,12 +26,11 @@ from uce.core.errors import StageInputError
 from uce.core.picture import Picture
 
 
-def picture_latents(backbone: Backbone, image: Picture, cells: int | None = None) -> tuple[Tensor, Grid]:
-    """The picture's latents (1, C, h, w) and (h, w), at the model's own side or enlarged to `cells` per side."""
+def picture_latents(backbone: Backbone, image: Picture, cells: int | None = None) -> Tensor:
+    """The picture's latents (1, C, h, w), at the model's own side or enlarged to `cells` per side."""
     unit = backbone.picture_side // backbone.latent_side
     pixels = image.at(unit * max(backbone.latent_side, cells or 0)).pixels
-    latents = backbone.encode_image(pixels[None])
-    return latents, (int(latents.shape[2]), int(latents.shape[3]))
+    return backbone.encode_image(pixels[None])
 
 
 def resolve_timestep(backbone: Backbone, value: float, key: str) -> int:
@@ -87,21 +87,21 @@ def end_of_text(maps: list[LayerMap], grid: Grid, side: int | None) -> Tensor:
 def average_maps(
     backbone: Backbone,
     passes: Iterable[tuple[Tensor, int]],
-    grid: Grid,
     *,
     normalize_layers: bool,
     saliency_side: int | None,
 ) -> AttentionMaps:
-    """Affinity and saliency, each the mean over UNet passes.
+    """Affinity and saliency on the grid of the finest layers, each the mean over UNet passes.
 
     Args:
         passes: x_t (1, C, h, w) and timestep t of every pass; at least one.
         normalize_layers: divide each layer's rows by their sums before layers are averaged.
         saliency_side: side of the cross-attention layers to read; None: a quarter of the grid's.
     """
-    affinity, saliency = None, None
+    affinity, saliency, grid = None, None, (0, 0)
     for noisy, timestep in passes:
         own, cross = read_maps(backbone, noisy, timestep)
+        grid = finest_grid(own, (int(noisy.shape[2]), int(noisy.shape[3])))
         layers = aggregate_self_attention(own, grid, normalize_layers=normalize_layers)
         own.clear()
         attention = end_of_text(cross, grid, saliency_side)

@@ -78,11 +78,10 @@ class MultiStepExtractor:
             raise StageInputError(f"extractor.timesteps must not be negative, found {min(settings.timesteps):g}")
         timesteps = [resolve_timestep(backbone, value, "extractor.timesteps") for value in settings.timesteps]
         with torch.no_grad():
-            latents, grid = picture_latents(backbone, image, settings.cells)
+            latents = picture_latents(backbone, image, settings.cells)
             return average_maps(
                 backbone,
                 _passes(backbone, latents, timesteps, settings, context),
-                grid,
                 normalize_layers=settings.normalize == "layers",
                 saliency_side=settings.saliency_side,
             )

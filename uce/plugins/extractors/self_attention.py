@@ -35,7 +35,7 @@ class SelfAttentionExtractor:
             default=None,
             ge=2,
             le=512,
-            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
+            description="fewest latent cells per side: a model with a coarser latent grid sees the picture enlarged",
         )
         saliency_side: int | None = Field(
             default=None,
@@ -50,7 +50,8 @@ class SelfAttentionExtractor:
         """Run the frozen UNet on the picture with an empty prompt and aggregate what its layers attend to.
 
         Returns:
-            affinity (N, N) and saliency (h, w) on the latent grid.
+            affinity (N, N) and saliency (h, w) on the grid of the finest self-attention layers: the latent's own in
+            Stable Diffusion 1.x and 2.x, half its side in XL.
 
         Raises:
             StageInputError: a timestep that the model does not have.
@@ -67,7 +68,7 @@ class SelfAttentionExtractor:
                 f"extractor.timestep must be below {backbone.num_timesteps} for this model, found {settings.timestep}"
             )
         with torch.no_grad():
-            latents, grid = picture_latents(backbone, image, settings.cells)
+            latents = picture_latents(backbone, image, settings.cells)
             draws = settings.noise_samples if settings.timestep > 0 else 1
             passes = (
                 (noised(backbone, latents, settings.timestep, context, f"noise {draw}"), settings.timestep)
@@ -76,7 +77,6 @@ class SelfAttentionExtractor:
             return average_maps(
                 backbone,
                 passes,
-                grid,
                 normalize_layers=settings.normalize == "layers",
                 saliency_side=settings.saliency_side,
             )
