@@ -114,8 +114,8 @@ def _mean_field(
 
     height, width = colours_hw3.shape[:2]
     step = max(1, reach // 3)
-    far, near = range(-reach, reach + 1, step), range(-1, 2)
-    moves = {move: NEAR for move in product(near, near)} | {move: 1.0 for move in product(far, far)}
+    far, near = [step * k for k in range(-(reach // step), reach // step + 1)], range(-1, 2)
+    moves = dict.fromkeys(product(near, near), NEAR) | dict.fromkeys(product(far, far), 1.0)
     del moves[0, 0]
     padded = np.pad(colours_hw3, ((reach, reach), (reach, reach), (0, 0)), constant_values=np.float32(1e6))
     voices = []
