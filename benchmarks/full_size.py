@@ -2,7 +2,7 @@
 
     python benchmarks/full_size.py                      # SD 1.5 and SD 2.1-base, float32 and bfloat16
     python benchmarks/full_size.py --model sd15 --precision float32 --device cuda
-    python benchmarks/full_size.py --model sdxl --precision bfloat16 --updates 1    # 12 GB of memory on a CPU
+    python benchmarks/full_size.py --model sdxl --precision bfloat16 --steps 1    # 12 GB of memory on a CPU
 
 Weights are drawn at random from the published configurations that ship with the package, the vocabulary is CLIP's own:
 what is measured is the work, not the result. Every case runs in a process of its own, so that its peak is its own.
@@ -70,8 +70,8 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     print(f"  {name} {seconds[name]:.1f} s", file=sys.stderr, flush=True)
 
 
-def measure(folder: Path, precision: str, device: str, updates: int) -> dict[str, Any]:
-    """Load, localise and train so many updates; seconds by stage and peak memory in gigabytes."""
+def measure(folder: Path, precision: str, device: str, steps: int) -> dict[str, Any]:
+    """Load, localise and train so many steps; seconds by stage and peak memory in gigabytes."""
     seconds: dict[str, float] = {}
     with timed(seconds, "import torch"):
         import numpy as np
@@ -100,14 +100,14 @@ def measure(folder: Path, precision: str, device: str, updates: int) -> dict[str
             found = len(localize(attention, clusterer="finch", refiner=["saliency", "merge"]))
         except (StageInputError, UceError) as error:
             found = str(error)  # random weights may leave nothing salient
-    seconds["updates"] = train(backbone, picture, attention, device, seconds, updates)
+    seconds["updates"] = train(backbone, picture, attention, device, seconds, steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     video = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else 0.0
     return {"seconds": seconds, "peak": peak, "video": video, "concepts": found}
 
 
-def train(backbone: Any, picture: Any, attention: Any, device: str, seconds: dict[str, float], updates: int) -> float:
-    """Updates of one concept on a hand-made mask: random weights give no masks worth learning."""
+def train(backbone: Any, picture: Any, attention: Any, device: str, seconds: dict[str, float], steps: int) -> float:
+    """Steps of one concept (two updates each) on a hand-made mask: random weights give no masks worth learning."""
     import torch
 
     from uce.core import Concepts, Context
@@ -124,7 +124,7 @@ def train(backbone: Any, picture: Any, attention: Any, device: str, seconds: dic
     )
     plan = RandomInitializer().uce_initialize_tokens(concepts=concepts, backbone=backbone, context=context)
     optimizer = MaskedDenoisingOptimizer()
-    settings = optimizer.Settings(steps=updates, merge_step=0)
+    settings = optimizer.Settings(steps=steps, merge_step=0)
     optimizer.uce_optimize(plan, concepts, backbone, picture, settings, context)
     for number, (before, after) in enumerate(itertools.pairwise(times), start=1):
         seconds[f"update {number}"] = after - before
@@ -136,16 +136,16 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, action="append")
     parser.add_argument("--precision", choices=(*PRECISIONS, "float16"), action="append")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--updates", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.folder is not None:
-        print(json.dumps(measure(args.folder, args.precision[0], args.device, args.updates)))
+        print(json.dumps(measure(args.folder, args.precision[0], args.device, args.steps)))
         return
     for kind in args.model or USUAL:
         with tempfile.TemporaryDirectory() as scratch:
             command = [sys.executable, __file__, "--device", args.device, "--folder", scratch]
-            command += ["--updates", str(args.updates)]
+            command += ["--steps", str(args.steps)]
             writer = f"from full_size import *; write_model({kind!r}, Path({scratch!r}))"
             subprocess.run([sys.executable, "-c", writer], check=True, cwd=Path(__file__).parent)
             for precision in args.precision or PRECISIONS:

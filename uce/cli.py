@@ -180,16 +180,9 @@ def generate(
 
     with status(f"drawing {len(prompts) * count} pictures", quiet=json_):
         _, paths = draw(
-            prompts,
-            folder,
-            out,
-            count=count,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            device=device,
+            prompts, folder, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device,
             plugin=plugin or [],
-        )
+        )  # fmt: skip
     print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
 
 

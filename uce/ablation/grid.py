@@ -73,6 +73,8 @@ class Cell:
 
 def label(value: Any) -> str:
     """A value as people type it."""
+    if isinstance(value, float):
+        return repr(value)
     return value if isinstance(value, str) else _yaml(value)
 
 

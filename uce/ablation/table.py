@@ -19,7 +19,7 @@ class Table:
     Attributes:
         heads: column titles; the first `num_keys` are the varied keys.
         rows: a text per column.
-        best: (row, column) of the best score of each score's column, where scores differ.
+        best: (row, column) of the best score of each score's column, where the texts differ.
     """
 
     heads: tuple[str, ...]
@@ -42,9 +42,9 @@ def table_of(document: dict[str, Any]) -> Table:
     best = set()
     for column, name in enumerate(columns):
         found = {row: mean["measures"][name] for row, mean in enumerate(document["means"]) if name in mean["measures"]}
-        if name in SCORES and len(set(found.values())) > 1:
-            top = min(found.values()) if name in _BEST_IS_LOW else max(found.values())
-            best |= {(row, offset + column) for row, value in found.items() if value == top}
+        if name in SCORES and len({text_of(name, value) for value in found.values()}) > 1:
+            top = text_of(name, min(found.values()) if name in _BEST_IS_LOW else max(found.values()))
+            best |= {(row, offset + column) for row, value in found.items() if text_of(name, value) == top}
     return Table(tuple(heads), tuple(rows), len(keys), frozenset(best))
 
 

@@ -1,6 +1,6 @@
-"""Other people's methods, re-implemented from their papers on the same hooks, with nothing that a third party lacks.
+"""Other people's methods, re-implemented from their papers on the same hooks.
 
-A new one is one file, one line here, one test in tests/contrib.
+Each uses nothing that a third party could not. A new one is one file, one line here, one test in tests/contrib.
 """
 
 BUILTINS = (

@@ -5,7 +5,7 @@ Image", SIGGRAPH Asia 2023 (arXiv 2305.16311), section 3. Re-implemented from th
 
 What differs from the paper:
 - By default the second phase trains the UNet's cross-attention alone (`modules`), where the paper fine-tunes the whole
-  UNet and the text encoder. That keeps the result at some 77 MB on Stable Diffusion 2.1 instead of 3.5 GB and the
+  UNet and the text encoder. That keeps the result at some 200 MB on Stable Diffusion 2.1 instead of 3.5 GB and the
   optimiser's state within a desktop's memory. `modules=[]` trains the whole UNet; the text encoder stays frozen.
 - The paper keeps the model's prior with generated pictures of a class (DreamBooth's loss), for which the user names
   each thing's class. Found things have no class, so there is no such term.

@@ -6,7 +6,7 @@ Source: ConceptExpress (arXiv 2407.07077), section 4.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ def picture_latents(backbone: Backbone, image: Picture, cells: int | None = None
     unit = backbone.picture_side // backbone.latent_side
     pixels = image.at(unit * max(backbone.latent_side, cells or 0)).pixels
     return backbone.encode_image(pixels[None])
+
+
+def grid_of(maps: Sequence[LayerMap], latents: Tensor) -> Grid:
+    """(h, w) of the finest attention layers, which is what a picture is localised on."""
+    return finest_grid(maps, (int(latents.shape[2]), int(latents.shape[3])))
 
 
 def resolve_timestep(backbone: Backbone, value: float, key: str) -> int:
@@ -91,17 +96,17 @@ def average_maps(
     normalize_layers: bool,
     saliency_side: int | None,
 ) -> AttentionMaps:
-    """Affinity and saliency on the grid of the finest layers, each the mean over UNet passes.
+    """Affinity and saliency, each the mean over UNet passes.
 
     Args:
         passes: x_t (1, C, h, w) and timestep t of every pass; at least one.
         normalize_layers: divide each layer's rows by their sums before layers are averaged.
         saliency_side: side of the cross-attention layers to read; None: a quarter of the grid's.
     """
-    affinity, saliency, grid = None, None, (0, 0)
+    affinity, saliency = None, None
     for noisy, timestep in passes:
         own, cross = read_maps(backbone, noisy, timestep)
-        grid = finest_grid(own, (int(noisy.shape[2]), int(noisy.shape[3])))
+        grid = grid_of(own, noisy)
         layers = aggregate_self_attention(own, grid, normalize_layers=normalize_layers)
         own.clear()
         attention = end_of_text(cross, grid, saliency_side)

@@ -336,7 +336,7 @@ def test_a_run_on_the_command_line_is_resumed_with_the_same_bytes(
         "run", done.path.parent / "scene.png", "-o", tmp_path / "out", "--model", tiny_pipeline_xl, "--device", "cpu",
         "--clusterer", "kmeans", "--refiner", "none", *FLAGS,
     ]  # fmt: skip
-    update = Training._update
+    update = Training.step
 
     def interrupt(self: Training, step: Any) -> torch.Tensor:
         if step.number == 3:
@@ -344,13 +344,31 @@ def test_a_run_on_the_command_line_is_resumed_with_the_same_bytes(
         return update(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_update", interrupt)
+        patch.setattr(Training, "step", interrupt)
         code, _, stderr = cli(*common, "--set", "run.checkpoint_every=1")
     assert code == 130 and "--resume" in stderr
     code, _, stderr = cli(*common, "--set", "run.checkpoint_every=1", "--resume")
     assert code == 0, stderr
     for name in ("embeddings.safetensors", "history.csv", "tokens/asset0.safetensors"):
         assert (tmp_path / "out" / name).read_bytes() == (done.path / name).read_bytes()
+
+
+def test_trained_weights_reach_the_pipeline(
+    done: uce.Run, backbone: Any, tiny_pipeline_xl: Path, tmp_path: Path
+) -> None:
+    settings = ["clusterer.clusters=2", "optimizer.steps=1", "optimizer.lora_steps=3", "run.samples=0", "run.threads=1"]
+    options = OPTIONS | {"set": settings}
+    run = uce.run(done.path.parent / "scene.png", tmp_path / "out", model=tiny_pipeline_xl, optimizer="lora", **options)
+    assert (run.path / "weights.safetensors").is_file()
+    pictures = []
+    for weights in (load_file(run.path / "weights.safetensors"), None):
+        pipe = backbone.pipeline(run.tokens(), weights)
+        pipe.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(7)
+        pictures.append(pipe("a <asset0>", num_inference_steps=1, generator=generator, output_type="latent").images)
+    assert not torch.equal(*pictures), "the LoRA layers count"
+    assert type(run.pipeline("cpu")).__name__ == "StableDiffusionXLPipeline"
+    assert not any("lora" in name for name, _ in backbone.unet.named_parameters()), "in a copy of the UNet"
 
 
 @pytest.mark.parametrize("initializer", ["random", "word-search"])

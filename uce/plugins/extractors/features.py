@@ -66,10 +66,10 @@ class FeaturesExtractor:
         """
         import torch
 
-        from uce.core.aggregate import finest_grid, saliency_from
+        from uce.core.aggregate import saliency_from
         from uce.core.data import AttentionMaps
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import end_of_text, noised, picture_latents, read_maps, resolve_timestep
+        from uce.core.unet_maps import end_of_text, grid_of, noised, picture_latents, read_maps, resolve_timestep
 
         if not hasattr(backbone, "capture_features"):
             raise StageInputError(
@@ -78,14 +78,14 @@ class FeaturesExtractor:
             )
         timestep = resolve_timestep(backbone, settings.timestep, "extractor.timestep")
         draws = settings.noise_samples if timestep > 0 else 1
-        features, saliency, grid = None, None, (0, 0)
+        features, saliency = None, None
         with torch.no_grad():
             latents = picture_latents(backbone, image, settings.cells)
             for draw in range(draws):
                 noisy = noised(backbone, latents, timestep, context, f"noise {draw}")
                 with backbone.capture_features(settings.block) as found:
                     _, cross = read_maps(backbone, noisy, timestep, own=False)
-                grid = finest_grid(cross, (int(latents.shape[2]), int(latents.shape[3])))
+                grid = grid_of(cross, latents)
                 attention = end_of_text(cross, grid, settings.saliency_side)
                 features = found[settings.block] + (0 if features is None else features)
                 saliency = attention + (0 if saliency is None else saliency)
