@@ -21,4 +21,7 @@ BUILTINS = (
     "uce.plugins.initializers.random:RandomInitializer",
     "uce.plugins.initializers.word_search:WordSearchInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+    "uce.plugins.encoders.efficientnet_lite0:EfficientNetLite0EncoderPlugin",
+    "uce.plugins.encoders.clip:ClipEncoderPlugin",
+    "uce.plugins.encoders.dino:DinoEncoderPlugin",
 )
