@@ -19,6 +19,8 @@ _HOMES = {
     "learn": "uce.api",
     "generate": "uce.api",
     "load": "uce.api",
+    "evaluate": "uce.evaluation.evaluate",
+    "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
@@ -33,6 +35,8 @@ __all__ = [
     "Settings",
     "UceError",
     "__version__",
+    "benchmark",
+    "evaluate",
     "generate",
     "hookimpl",
     "learn",
@@ -44,10 +48,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from uce.api import generate, learn, load, localize, model_path, run
+    from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
+    from uce.evaluation.evaluate import evaluate
 
 
 def __getattr__(name: str) -> Any:

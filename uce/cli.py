@@ -13,7 +13,30 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__
+from uce import __version__, cli_measure
+from uce.cli_options import (
+    Clusterer,
+    ConceptList,
+    ConfigFile,
+    Device,
+    Extractor,
+    Image,
+    Initializer,
+    Json,
+    Model,
+    Names,
+    NoPlugin,
+    Optimizer,
+    Out,
+    Overwrite,
+    PluginFiles,
+    Precision,
+    Preset,
+    Refiner,
+    Resume,
+    Seed,
+    Set,
+)
 from uce.core.errors import UceError
 
 app = typer.Typer(
@@ -26,49 +49,11 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="List and describe plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
+cli_measure.register(app)
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
-STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
-
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")]
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1 or a hub id."),
-]  # fmt: skip
-Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
-Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
-Refiner = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Mask refinement; repeat for a chain.", rich_help_panel=STAGES)
-]
-Initializer = Annotated[str | None, typer.Option(metavar="NAME", help="Token starts.", rich_help_panel=STAGES)]
-Optimizer = Annotated[str | None, typer.Option(metavar="NAME", help="Token learning.", rich_help_panel=STAGES)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optimizer.steps=200; repeat."),
-]
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="default, or paper: the method as published.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
-ConceptList = Annotated[str | None, typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.")]
-Names = Annotated[str | None, typer.Option("--names", metavar="cup,cat", help="Names for the tokens, in order.")]
-Device = Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str | None, typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.")]
-PluginFiles = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", metavar="X", help="A plugin: file.py or package.module:object.", rich_help_panel=PLUGINS),
-]
-NoPlugin = Annotated[
-    list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out.", rich_help_panel=PLUGINS)
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT)]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
-]
 
 
 def _version(value: bool) -> None:
@@ -275,7 +260,8 @@ def _folder(arguments: list[str]) -> str | None:
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            return folder if (Path(folder) / "run.json").is_file() else None
+            begun = any((Path(folder) / name).is_file() for name in ("run.json", "benchmark.json"))
+            return folder if begun else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
     return None

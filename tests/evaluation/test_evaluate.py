@@ -72,7 +72,7 @@ def test_settings_and_concepts_are_written_with_the_result(cli: Cli, own: list[P
         found = written["encoders"]["mean-colours"]
         assert found["settings"] == {
             "count": 2, "prompt": "a cup of {}", "seed": 7, "steps": 1, "guidance": 5.0, "source": "masked",
-            "fill": "white",
+            "fill": "black",
         }  # fmt: skip
         assert [row["token"] for row in found["concepts"]] == ["<asset0>", "<asset1>"]
         assert found["sim_i"] == pytest.approx(np.mean([row["sim_i"] for row in found["concepts"]]))
@@ -139,7 +139,7 @@ def test_sources_are_what_the_model_saw(own: list[Path], scenes: Path) -> None:
     top, left, height, width = read_picture(own[0] / "input.png", 64).window
     assert (height, width) == (51, 64)
     for masked, concept in zip(pictures.masked, run.concepts, strict=True):
-        assert (masked[:top] == 255).all() and (masked[top + height :] == 255).all()  # the padding is no source
+        assert (masked[:top] == 0).all() and (masked[top + height :] == 0).all()  # the padding is no source
         inside = binary_erosion(concept.mask, iterations=5)
         rows, columns = np.nonzero(inside)
         places = top + (rows + 0.5) * 64 / 80, left + (columns + 0.5) * 64 / 80
@@ -152,7 +152,7 @@ def test_masked_and_cropped_source_by_hand() -> None:
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     mask = np.zeros((4, 6), bool)
     mask[1:3, 2:5] = True
-    found = masked_source(picture, mask, EvaluationSettings(fill="black"))
+    found = masked_source(picture, mask, EvaluationSettings())
     assert found.shape == picture.shape
     assert (found[mask] == picture[mask]).all() and (found[~mask] == 0).all()
     found = masked_source(picture, mask, EvaluationSettings(source="crop", fill="grey"))

@@ -28,7 +28,7 @@ class EvaluationSettings(Settings):
     source: Literal["masked", "crop"] = Field(
         "masked", description="a concept's source: the whole frame with the rest filled, or that cropped to the thing"
     )
-    fill: Literal["white", "grey", "black"] = Field("white", description="what stands outside the mask")
+    fill: Literal["black", "grey", "white"] = Field("black", description="what stands outside the mask")
 
     @field_validator("prompt")
     @classmethod
