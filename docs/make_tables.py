@@ -23,6 +23,7 @@ from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, EncoderSpecs, Obse
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
 from uce.core.settings import Settings
+from uce.evaluation.settings import EvaluationSettings
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -85,6 +86,10 @@ def settings_table(stage: str, name: str) -> str:
 
 def section_table(section: str) -> str:
     return fields({"model": ModelSettings, "run": RunSettings}[section], section)
+
+
+def evaluation_table() -> str:
+    return fields(EvaluationSettings, "evaluate")
 
 
 def summary(stage: str, name: str) -> str:
@@ -174,6 +179,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "settings": settings_table,
     "summary": summary,
     "section": section_table,
+    "evaluation": evaluation_table,
     "hooks": hooks_table,
     "presets": presets_table,
     "command": command_table,

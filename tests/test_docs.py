@@ -125,6 +125,11 @@ def test_settings_shown_exist(path: Path) -> None:
     from uce.core.config import ModelSettings, RunSettings
 
     known |= {f"model.{key}" for key in ModelSettings.model_fields} | {f"run.{key}" for key in RunSettings.model_fields}
+    from uce.evaluation.settings import EvaluationSettings
+
+    known |= {f"evaluate.{key}" for key in EvaluationSettings.model_fields}
+    encoders = manager.available("encoder").values()
+    known |= {f"encoder.{info.name}.{key}" for info in encoders for key in info.settings_class.model_fields}
     known |= {"clusterer.radius", "stage.key"}  # the example of docs/plugins.md, and the placeholder
     for key in re.findall(r"--set (?:KEY=VALUE|([a-z0-9_.-]+)=)", path.read_text(encoding="utf-8")):
         assert not key or key in known, f"{path.name}: no setting {key}"

@@ -199,7 +199,7 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
     digests = {e.name: hashlib.sha256(e.path.read_bytes()).hexdigest() for e in plan.pictures.entries}
     options = {k: v for k, v in plan.options.items() if k not in ("observers", "device") and v not in (None, (), [])}
     facts: dict[str, Any] = {
-        "options": {k: [str(part) for part in v] if isinstance(v, list | tuple) else str(v) for k, v in options.items()},
+        "options": {k: list(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in options.items()},
         "masks_only": plan.masks_only,
         "methods": {method.name: dict(method.document) for method in plan.own},
         "pictures": digests,

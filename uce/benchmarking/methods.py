@@ -20,7 +20,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "random-masks": {"clusterer": "random-masks", "refiner": ["none"]},
     "diffseg": {"clusterer": "diffseg"},
     "textual-inversion": {"optimizer": "textual-inversion"},
-    "whole-picture": {"optimizer": {"plugin": "textual-inversion", "area": "picture"}},
+    "whole-picture": {"optimizer": {"plugin": "textual-inversion", "source": "picture"}},
     "break-a-scene": {"optimizer": "break-a-scene"},
 }
 """Methods known by name. Those whose plugin is not installed say so when they are asked for."""
