@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ablate": "uce.api",
     "run": "uce.api",
     "localize": "uce.api",
     "learn": "uce.api",
@@ -27,14 +28,17 @@ _HOMES = {
     "hookimpl": "uce.core.hookspecs",
     "Settings": "uce.core.settings",
     "UceError": "uce.core.errors",
+    "Ablation": "uce.ablation.result",
 }
 
 __all__ = [
+    "Ablation",
     "Concept",
     "Run",
     "Settings",
     "UceError",
     "__version__",
+    "ablate",
     "benchmark",
     "evaluate",
     "generate",
@@ -47,7 +51,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from uce.api import generate, learn, load, localize, model_path, run
+    from uce.ablation.result import Ablation
+    from uce.api import ablate, generate, learn, load, localize, model_path, run
     from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder
+from uce.core.tuning import use_weights
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from uce.ablation.result import Ablation
     from uce.core.data import AttentionMaps, Concepts
     from uce.core.picture_files import PictureSource
 
@@ -109,6 +111,58 @@ def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, 
     return load(folder)
 
 
+def ablate(
+    images: PictureSource | Sequence[PictureSource],
+    out: str | Path,
+    *,
+    vary: Sequence[str] | Mapping[str, Sequence[Any]],
+    one_at_a_time: bool = False,
+    localize_only: bool = False,
+    truth: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> Ablation:
+    """Run the same pictures under many configurations and compare; what cells share is computed once.
+
+    Args:
+        images: one picture or several; files are known by their stems.
+        out: the folder for tables and runs.
+        vary: key -> values, such as {"clusterer": ["finch", "kmeans"], "refiner": ["saliency+merge", "none"],
+            "optimizer.merge_step": [50, 100]}, or the texts of `--vary`. Every combination becomes a cell.
+        one_at_a_time: instead, the base configuration and each single change of it.
+        localize_only: stages one to three only.
+        truth: a folder of true masks, see docs/formats.md.
+        resume: continue an interrupted ablation in `out`.
+        overwrite: replace the ablation in `out`.
+        options: the base configuration, as for `run`.
+
+    Returns:
+        the ablation; cells that failed are in `failures`, and the others finished all the same.
+
+    Raises:
+        UceError: what is asked for cannot be run.
+    """
+    from uce.ablation.folder import AblationFolder
+    from uce.ablation.result import Ablation
+    from uce.ablation.run import run_ablation
+    from uce.core.session import Options
+
+    sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+    run_ablation(
+        sources,
+        Options(**options),
+        Path(out),
+        vary=vary,
+        one_at_a_time=one_at_a_time,
+        localize_only=localize_only,
+        truth=None if truth is None else Path(truth),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    return Ablation(AblationFolder(Path(out)))
+
+
 def generate(
     prompts: str | Sequence[str],
     run: str | Path | Run,
@@ -121,7 +175,7 @@ def generate(
     device: str | None = None,
     plugin: Sequence[str] = (),
 ) -> list[Image.Image]:
-    """Draw pictures with a run's tokens.
+    """Draw pictures with a run's tokens (and its weights, where more than tokens was trained).
 
     Args:
         prompts: texts that may hold the run's tokens, such as "a photo of <asset1> in the snow".
@@ -164,9 +218,10 @@ def draw(
         raise RunFolderError(f"{out} is a file; give a folder with -o")
     backbone = loaded.backbone(device, plugin)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
-    pictures: list[Image.Image] = backbone.generate(
-        [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
-    )
+    with use_weights(backbone, loaded.weights):
+        pictures: list[Image.Image] = backbone.generate(
+            [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
+        )
     paths: list[Path] = []
     if out is not None:
         from uce.core.files import write_picture
@@ -184,4 +239,4 @@ def _free_name(folder: Path, text: str, seed: int) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-__all__ = ["draw", "generate", "learn", "load", "localize", "model_path", "run"]
+__all__ = ["ablate", "draw", "generate", "learn", "load", "localize", "model_path", "run"]

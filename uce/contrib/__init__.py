@@ -1,6 +1,6 @@
-"""Other people's methods, re-implemented from their papers on the same hooks.
+"""Other people's methods, re-implemented from their papers on the same hooks, with nothing that a third party lacks."""
 
-Each uses nothing that a third party could not. A new one is one file, one line here, one test in tests/contrib.
-"""
-
-BUILTINS = ("uce.contrib.random_masks:RandomMasksClusterer",)
+BUILTINS = (
+    "uce.contrib.break_a_scene:BreakASceneOptimizer",
+    "uce.contrib.random_masks:RandomMasksClusterer",
+)

@@ -18,30 +18,15 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Nearest (half-)orthogonal matrix to (rows, columns), roughly, by Newton-Schulz iterations.
-
-    Every round multiplies by a polynomial of the Gram matrix, and those commute. So a long matrix is
-    touched twice, and the rounds work on (short side, short side) alone: for convolutions, whose long
-    side is nine times the short one or more, a third of the arithmetic.
-    """
+    """Nearest (half-)orthogonal matrix to (rows, columns), roughly, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
-    flip = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if flip else matrix
+    x = matrix.bfloat16()
+    flip = x.shape[0] > x.shape[1]
+    x = x.T if flip else x
     x = x / (x.norm() + 1e-7)
-    if 8 * len(x) > x.shape[1]:
-        x = x.bfloat16()
-        for _ in range(rounds):
-            gram = x @ x.T
-            x = a * x + (b * gram + c * gram @ gram) @ x
-    else:
-        short = x.bfloat16()
-        gram = (short @ short.T).float()
-        factor = identity = torch.eye(len(gram))
-        for _ in range(rounds):
-            step = a * identity + b * gram + c * gram @ gram
-            factor = step @ factor
-            gram = step @ gram @ step
-        x = factor.bfloat16() @ short
+    for _ in range(rounds):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
     result: Tensor = (x.T if flip else x).float()
     return result
 

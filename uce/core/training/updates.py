@@ -1,0 +1,200 @@
+"""What every training of token rows shares: updates in order, history, checkpoints and events.
+
+Nothing waits for the device (losses become numbers at intervals), and everything that chance decides depends on the
+update's number, so that an interrupted training continues with the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uce.core.backbone import Backbone
+from uce.core.context import Context
+from uce.core.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.errors import StageInputError
+from uce.core.events import Step
+from uce.core.training.model_weights import ModelWeights
+from uce.core.training.rows import TokenRows
+from uce.core.training.schedule import Update
+
+FLUSH_EVERY = 50
+"""Updates between two looks at the losses on an accelerator; a look waits for the device."""
+
+
+def require_concepts(plan: TokenPlan, concepts: Concepts) -> None:
+    """What every training asks of its input.
+
+    Raises:
+        StageInputError: no concepts, or a plan for another number of them.
+    """
+    if len(concepts) == 0:
+        raise StageInputError("there is no concept to learn; localise again with other settings, or add a mask")
+    if len(plan.tokens) != len(concepts):
+        raise StageInputError(f"the plan names {len(plan.tokens)} tokens for {len(concepts)} concepts; they must agree")
+
+
+def rate_unit(backbone: Backbone, unit: str) -> float:
+    """What a learning rate is multiplied by: 1 for "absolute"; for "vocabulary" the standard deviation of the entries
+    of the model's own token embeddings (mean over text encoders)."""
+    if unit == "absolute":
+        return 1.0
+    tables = [backbone.embedding_table(encoder) for encoder in backbone.encoders]
+    return sum(float(table.float().std()) for table in tables) / len(tables)
+
+
+def choose_micro_batch(backbone: Backbone) -> int:
+    """Prompts per UNet pass that fit: by latent size on a CPU (where more gain little), by free memory on CUDA."""
+    cells = backbone.latent_side**2
+    device = torch.device(backbone.device)
+    if device.type == "cuda":
+        width = 4 if backbone.precision == "float32" else 2
+        free, _ = torch.cuda.mem_get_info(device)
+        # the activations of Stable Diffusion's backward pass at 64 x 64 latents take some 3 GB per prompt and half
+        # precision; smaller models take less
+        return max(1, min(64, int(0.7 * free / (1.5e9 * width * cells / 4096))))
+    return max(1, min(32, 8192 // cells))
+
+
+class UpdateLoop(ABC):
+    """A training while it runs. A subclass says which updates there are and what one does.
+
+    Attributes:
+        terms: names of the losses that `step` returns, "total" among them.
+        rows: what is learned.
+        done: updates that were done before, in an interrupted run.
+        micro_batch: prompts per UNet pass, as the interrupted run had them.
+    """
+
+    terms: Sequence[str]
+
+    def __init__(
+        self,
+        plan: TokenPlan,
+        backbone: Backbone,
+        context: Context,
+        identity: str,
+        weights: ModelWeights | None = None,
+        *,
+        train_tokens: bool = True,
+    ) -> None:
+        """
+        Args:
+            identity: what a checkpoint must belong to.
+            weights: tensors of the model that `step` updates, too.
+            train_tokens: whether the rows take a gradient.
+        """
+        self.plan, self.backbone, self.context, self.identity = plan, backbone, context, identity
+        self.weights = weights
+        self.rows = TokenRows(plan.starts, backbone.device, trained=train_tokens)
+        self.history: list[dict[str, float | int | str]] = []
+        self.pending: list[tuple[Update, Tensor]] = []
+        self.micro_batch = context.micro_batch or choose_micro_batch(backbone)
+        self.done = self._restore()
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Updates altogether."""
+
+    @abstractmethod
+    def updates(self) -> Iterator[Update]:
+        """Those after `done`."""
+
+    @abstractmethod
+    def step(self, update: Update) -> Tensor:
+        """Do one update of the rows; returns its losses, detached, in the order of `terms`."""
+
+    def run(self) -> LearnedConcepts:
+        """All updates that are left.
+
+        Raises:
+            StageInputError: a loss is not finite.
+        """
+        every = self.context.checkpoint_every
+        for update in self.updates():
+            if update.phase != "split":
+                self._merge()
+            terms = self.step(update)
+            self.pending.append((update, terms))
+            if len(self.pending) >= self._flush_every:
+                self._flush()
+            losses = dict(zip(self.terms, terms.unbind(), strict=True))
+            self.context.emit(Step(update.number, self.total, update.phase, losses))
+            if every and update.number % every == 0:
+                self._save(update.number)
+        self._flush()
+        self._merge()
+        embeddings = {encoder: rows.detach().cpu()[:, None] for encoder, rows in self.rows.vectors.items()}
+        trained = self.weights.export() if self.weights else None
+        return LearnedConcepts(self.plan.tokens, embeddings, trained, tuple(self.history))
+
+    @property
+    def _flush_every(self) -> int:
+        return 1 if torch.device(self.backbone.device).type == "cpu" else FLUSH_EVERY
+
+    def _merge(self) -> None:
+        if self.rows.num_rows > len(self.plan.tokens):
+            self.rows.merge()
+
+    def _flush(self) -> None:
+        """Turn pending losses into numbers.
+
+        Raises:
+            StageInputError: one is not finite.
+        """
+        if not self.pending:
+            return
+        values = torch.stack([terms for _, terms in self.pending]).tolist()
+        for (update, _), row in zip(self.pending, values, strict=True):
+            if not math.isfinite(row[self.terms.index("total")]):
+                raise StageInputError(
+                    f"the loss of update {update.number} is not finite; try a lower optimizer.learning_rate"
+                    f"{'' if self.backbone.precision == 'float32' else ' or --precision float32'}"
+                )
+            head: dict[str, float | int | str] = {"update": update.number, "phase": update.phase, "step": update.step}
+            self.history.append(head | dict(zip(self.terms, row, strict=True)))
+        self.pending.clear()
+
+    def _save(self, number: int) -> None:
+        self._flush()
+        values = {
+            "identity": self.identity,
+            "update": number,
+            "micro_batch": self.micro_batch,
+            "history": list(self.history),
+        }
+        tensors = self.rows.tensors() | (self.weights.tensors() if self.weights else {})
+        self.context.checkpoint.save(tensors, values)
+
+    def _restore(self) -> int:
+        """Take up the saved state, if it belongs to this training; returns how many updates it holds."""
+        state: tuple[dict[str, Tensor], dict[str, Any]] | None = self.context.checkpoint.load()
+        if state is None or state[1].get("identity") != self.identity:
+            return 0
+        tensors, values = state
+        self.rows.restore(tensors, values["update"])
+        if self.weights:
+            self.weights.restore(tensors, values["update"])
+        self.history = list(values["history"])
+        self.micro_batch = int(values["micro_batch"])
+        return int(values["update"])
+
+
+def identity_of(facts: str, tensors: Sequence[Tensor], context: Context, backbone: Backbone) -> str:
+    """Hash of everything that a training depends on.
+
+    Args:
+        facts: a digest of its settings.
+        tensors: starts, masks, pixels: whatever it learns from.
+    """
+    digest = hashlib.sha256(f"{facts}/{context.seed}/{backbone.fingerprint}".encode())
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
