@@ -20,6 +20,8 @@ _HOMES = {
     "learn": "uce.api",
     "generate": "uce.api",
     "load": "uce.api",
+    "evaluate": "uce.evaluation.evaluate",
+    "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
@@ -37,6 +39,8 @@ __all__ = [
     "UceError",
     "__version__",
     "ablate",
+    "benchmark",
+    "evaluate",
     "generate",
     "hookimpl",
     "learn",
@@ -49,10 +53,12 @@ __all__ = [
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
     from uce.api import ablate, generate, learn, load, localize, model_path, run
+    from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
+    from uce.evaluation.evaluate import evaluate
 
 
 def __getattr__(name: str) -> Any:

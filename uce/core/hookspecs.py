@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones and observers.
+"""Everything that can be extended, in one place: five stages, backbones, encoders and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.encoder import Encoder
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.picture import Picture
 
@@ -73,6 +74,17 @@ class BackboneSpecs:
         """
 
 
+class EncoderSpecs:
+    """What `uce evaluate` looks at pictures with; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_load_encoder(self, name: str, settings: Any, device: str) -> Encoder | None:
+        """Load the picture encoder that `--encoder` names.
+
+        `name` is the selected plugin's name; `settings` its own validated `Settings` (`--set encoder.K=V`).
+        """
+
+
 class ObserverSpecs:
     """What others may watch. Observers write pictures, logs, caches and progress; they never change a result."""
 
@@ -108,3 +120,6 @@ STAGE_HOOKS = {
     "initializer": "uce_initialize_tokens",
     "optimizer": "uce_optimize",
 }
+
+SELECTED_HOOKS = {**STAGE_HOOKS, "encoder": "uce_load_encoder"}
+"""Hooks whose plugin is selected by name: the stages, and what measures them."""

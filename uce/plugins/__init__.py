@@ -32,4 +32,7 @@ BUILTINS = (
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
     "uce.plugins.optimizers.lora:LoraOptimizer",
     "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
+    "uce.plugins.encoders.efficientnet_lite0:EfficientNetLite0EncoderPlugin",
+    "uce.plugins.encoders.clip:ClipEncoderPlugin",
+    "uce.plugins.encoders.dino:DinoEncoderPlugin",
 )
