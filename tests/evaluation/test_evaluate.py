@@ -100,6 +100,19 @@ def test_a_second_encoder_draws_nothing_again(
     assert len(calls) == 1
 
 
+def test_tokens_that_do_not_fit_one_prompt_are_shown_in_several(
+    own: list[Path], encoder_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uce.core.training.schedule.fitting_groups", lambda *arguments: ((0,), (1,)))
+    options: dict[str, Any] = {"count": 2, "steps": 1, "encoder": "mean-colours", "plugin": [str(encoder_file)]}
+    found = uce.evaluate(own[0], **options).summary()["encoders"]["mean-colours"]
+    pictures = gather(uce.load(own[0]), EvaluationSettings(count=2, steps=1), None, ())
+    assert len(pictures.together) == 4
+    singles = [picture for row in pictures.drawn for picture in row]
+    assert all((a == b).all() for a, b in zip(pictures.together, singles, strict=True))  # the same prompts here
+    assert found["sim_c"] is not None and found["prototypes"] == 2
+
+
 def test_new_tokens_are_drawn_anew(own: list[Path], encoder_file: Path) -> None:
     options: dict[str, Any] = {"count": 1, "steps": 1, "encoder": "mean-colours", "plugin": [str(encoder_file)]}
     uce.evaluate(own[0], **options)

@@ -38,7 +38,7 @@ class RunPictures:
         source: uint8 (S, S, 3), the picture as the model saw it.
         masked: per concept its source.
         drawn: per concept P pictures.
-        together: P pictures of all concepts.
+        together: P pictures of all concepts, or P of each of several prompts where one cannot hold them all.
     """
 
     source: RgbArray
@@ -76,7 +76,10 @@ def tokens_digest(run: Run) -> str:
 def draw_pictures(
     run: Run, settings: EvaluationSettings, device: str | None, plugin: Sequence[str]
 ) -> tuple[list[list[RgbArray]], list[RgbArray]]:
-    """Pictures of every concept, and of all together; those that lie in the folder already are read."""
+    """Pictures of every concept, and of all together; those that lie in the folder already are read.
+
+    Where the text encoder cannot read all tokens in one prompt, as few prompts as hold them show them all.
+    """
     tokens = [concept.token for concept in run.concepts]
     digest = tokens_digest(run)
     sets = [
@@ -84,7 +87,37 @@ def draw_pictures(
     ]
     if len(tokens) == 1:
         return sets, sets[0]
-    return sets, _draw_set(run, "all", settings.text(tokens), digest, settings, device, plugin)
+    together: list[RgbArray] = []
+    for name, group in _groups(run, tokens, digest, settings, device, plugin).items():
+        together += _draw_set(run, name, settings.text(group), digest, settings, device, plugin)
+    return sets, together
+
+
+def _groups(
+    run: Run,
+    tokens: list[str],
+    digest: str,
+    settings: EvaluationSettings,
+    device: str | None,
+    plugin: Sequence[str],
+) -> dict[str, list[str]]:
+    """File stem -> the tokens that its prompt holds. The model is asked only where nothing was drawn before."""
+    from uce.core.training.schedule import fitting_groups
+
+    if _paths(run, "all", settings.text(tokens), digest, settings)[settings.seed].is_file():
+        return {"all": tokens}
+    rows = fitting_groups(run.backbone(device, plugin), tokens, settings.prompt)
+    if len(rows) == 1:
+        return {"all": tokens}
+    return {f"all{number}": [tokens[row] for row in group] for number, group in enumerate(rows)}
+
+
+def _paths(run: Run, stem: str, prompt: str, digest: str, settings: EvaluationSettings) -> dict[int, Path]:
+    """Seed -> where its picture is kept."""
+    facts = f"{digest}/{prompt}/{settings.steps}/{settings.guidance}"
+    key = hashlib.sha256(facts.encode()).hexdigest()[:10]
+    seeds = range(settings.seed, settings.seed + settings.count)
+    return {seed: run.path / FOLDER / f"{stem}-s{seed}-{key}.png" for seed in seeds}
 
 
 def _draw_set(
@@ -96,10 +129,7 @@ def _draw_set(
     device: str | None,
     plugin: Sequence[str],
 ) -> list[RgbArray]:
-    facts = f"{digest}/{prompt}/{settings.steps}/{settings.guidance}"
-    key = hashlib.sha256(facts.encode()).hexdigest()[:10]
-    seeds = range(settings.seed, settings.seed + settings.count)
-    paths = {seed: run.path / FOLDER / f"{stem}-s{seed}-{key}.png" for seed in seeds}
+    paths = _paths(run, stem, prompt, digest, settings)
     found = {seed: _read(path) for seed, path in paths.items()}
     missing = [seed for seed, picture in found.items() if picture is None]
     for start, count in _stretches(missing):

@@ -51,7 +51,7 @@ def encode_run(encoder: Encoder, pictures: RunPictures) -> RunFeatures:
     """Features of all pictures of a run."""
     flat = [picture for row in pictures.drawn for picture in row]
     everything = encoder.encode([pictures.source, *pictures.masked, *flat, *pictures.together])
-    num, count = len(pictures.masked), len(pictures.together)
+    num, count = len(pictures.masked), len(pictures.drawn[0])
     drawn = everything[1 + num : 1 + num + num * count].reshape(num, count, -1)
     return RunFeatures(everything[0], everything[1 : 1 + num], drawn, everything[1 + num + num * count :])
 

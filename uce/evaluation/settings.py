@@ -33,8 +33,8 @@ class EvaluationSettings(Settings):
     @field_validator("prompt")
     @classmethod
     def _holds_token(cls, text: str) -> str:
-        if text.count("{}") != 1:
-            raise ValueError("write {} once, where the token stands, such as 'a photo of {}'")
+        if text.count("{}") != 1 or set(text.replace("{}", "")) & set("{}"):
+            raise ValueError("write {} once, where the token stands, and no other braces, such as 'a photo of {}'")
         return text
 
     def text(self, tokens: Sequence[str]) -> str:

@@ -175,6 +175,7 @@ def test_settings_reach_the_right_encoder(folders: dict[str, Path]) -> None:
         (["clip"], ["encoder.modell=x"], "unknown key 'encoder.modell'"),
         ([], ["evaluate.count=0"], "evaluate.count: found 0"),
         ([], ["evaluate.prompt=a photo"], "write {} once"),
+        ([], ["evaluate.prompt='a {cup} of {}'"], "no other braces"),
         ([], ["optimizer.steps=3"], "write evaluate.KEY=VALUE or encoder.KEY=VALUE"),
     ],
 )
