@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from uce.core.config import resolve_config
-from uce.core.hookspecs import BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import BackboneSpecs, ExporterSpecs, ObserverSpecs, StageSpecs
 from uce.core.manager import load_manager
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +70,8 @@ def test_every_plugin_has_a_section_with_its_settings(tables: ModuleType) -> Non
 
 def test_every_hook_is_described() -> None:
     text = page("plugins.md")
-    hooks = [name for specs in (StageSpecs, BackboneSpecs, ObserverSpecs) for name in vars(specs) if name[:4] == "uce_"]
+    kinds = (StageSpecs, BackboneSpecs, ExporterSpecs, ObserverSpecs)
+    hooks = [name for specs in kinds for name in vars(specs) if name[:4] == "uce_"]
     assert len(hooks) >= 11
     missing = [name for name in hooks if f"`{name}`" not in text]
     assert not missing, f"docs/plugins.md does not mention {missing}"

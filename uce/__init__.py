@@ -18,6 +18,10 @@ _HOMES = {
     "localize": "uce.api",
     "learn": "uce.api",
     "generate": "uce.api",
+    "export": "uce.api",
+    "import_tokens": "uce.api",
+    "push": "uce.api",
+    "Library": "uce.core.library",
     "load": "uce.api",
     "model_path": "uce.api",
     "Run": "uce.core.run",
@@ -29,23 +33,28 @@ _HOMES = {
 
 __all__ = [
     "Concept",
+    "Library",
     "Run",
     "Settings",
     "UceError",
     "__version__",
+    "export",
     "generate",
     "hookimpl",
+    "import_tokens",
     "learn",
     "load",
     "localize",
     "model_path",
+    "push",
     "run",
 ]
 
 if TYPE_CHECKING:
-    from uce.api import generate, learn, load, localize, model_path, run
+    from uce.api import export, generate, import_tokens, learn, load, localize, model_path, push, run
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
+    from uce.core.library import Library
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
 

@@ -5,7 +5,6 @@ Heavy imports happen inside the commands, so that `uce --help` answers at once.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__
+from uce import __version__, cli_tokens
+
+# isort: off
+from uce.cli_options import (
+    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NoPlugin,
+    Optimizer, Out, Overwrite, PluginFiles, Precision, Preset, Refiner, Resume, Seed, Set, indexes, words,
+)  # fmt: skip
+
+# isort: on
 from uce.core.errors import UceError
 
 app = typer.Typer(
@@ -30,45 +37,6 @@ app.add_typer(plugins_app, name="plugins")
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
-STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
-
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")]
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1 or a hub id."),
-]  # fmt: skip
-Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
-Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
-Refiner = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Mask refinement; repeat for a chain.", rich_help_panel=STAGES)
-]
-Initializer = Annotated[str | None, typer.Option(metavar="NAME", help="Token starts.", rich_help_panel=STAGES)]
-Optimizer = Annotated[str | None, typer.Option(metavar="NAME", help="Token learning.", rich_help_panel=STAGES)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optimizer.steps=200; repeat."),
-]
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="default, or paper: the method as published.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
-ConceptList = Annotated[str | None, typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.")]
-Names = Annotated[str | None, typer.Option("--names", metavar="cup,cat", help="Names for the tokens, in order.")]
-Device = Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str | None, typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.")]
-PluginFiles = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", metavar="X", help="A plugin: file.py or package.module:object.", rich_help_panel=PLUGINS),
-]
-NoPlugin = Annotated[
-    list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out.", rich_help_panel=PLUGINS)
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT)]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
-]
 
 
 def _version(value: bool) -> None:
@@ -86,26 +54,13 @@ def _root(
     """One picture in; masks and learned concept tokens out."""
 
 
-def _split(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
-
-
-def _indexes(text: str | None) -> list[int] | None:
-    from uce.core.errors import ConfigError
-
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
-
-
 def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
     """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
     from uce.terminal import observers
 
     own = ("image", "out", "folder", "json_")
     given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
-    given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
+    given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
     return {**given, "observers": observers(quiet)}
 
 
@@ -158,38 +113,7 @@ def learn(
     show_run(uce.learn(folder, **_options(given, json_)), json_)
 
 
-@app.command()
-def generate(
-    prompts: Annotated[
-        list[str], typer.Argument(metavar="PROMPT...", help='Such as "a photo of <asset1> in the snow".')
-    ],
-    folder: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run whose tokens to use.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the pictures go.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="Pictures per prompt.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=50, help="Classifier-free guidance scale.")] = 5.0,
-    device: Device = None,
-    plugin: PluginFiles = None,
-    json_: Json = False,
-) -> None:
-    """Draw pictures with a run's tokens."""
-    from uce.api import draw
-    from uce.terminal import status
-
-    with status(f"drawing {len(prompts) * count} pictures", quiet=json_):
-        _, paths = draw(
-            prompts,
-            folder,
-            out,
-            count=count,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            device=device,
-            plugin=plugin or [],
-        )
-    print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
+cli_tokens.register(app)
 
 
 @plugins_app.callback()
@@ -267,7 +191,7 @@ def _command(arguments: list[str]) -> str:
     names = {
         command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
     }
-    return f"{arguments[0]} " if arguments and arguments[0] in names | {"plugins"} else ""
+    return f"{arguments[0]} " if arguments and arguments[0] in names | {"plugins", "library"} else ""
 
 
 def _folder(arguments: list[str]) -> str | None:

@@ -70,7 +70,7 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
         info = folder.read_run()
         if info.get("mode") == "learn" and info.get("status") != "done":
             raise RunFolderError(f"{out} was last worked on by uce learn; continue with uce learn {out} --resume")
-        found = info.get("input", {}).get("digest")
+        found = (info.get("input") or {}).get("digest")
         if found != picture.digest:
             raise RunFolderError(f"--resume: {out} was begun with another picture; give that one, or --overwrite")
     if folder is not None:

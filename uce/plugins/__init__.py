@@ -21,4 +21,8 @@ BUILTINS = (
     "uce.plugins.initializers.random:RandomInitializer",
     "uce.plugins.initializers.word_search:WordSearchInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+    "uce.plugins.exporters.diffusers:DiffusersExporter",
+    "uce.plugins.exporters.a1111:A1111Exporter",
+    "uce.plugins.exporters.comfyui:ComfyUIExporter",
+    "uce.plugins.exporters.hub_folder:HubFolderExporter",
 )
