@@ -142,7 +142,9 @@ def test_diffusers_reads_what_is_exported(done: Path, tiny_pipeline: Path, tmp_p
 
 
 def test_hub_folder_is_a_model_repository(cli: Cli, done: Path, tmp_path: Path) -> None:
-    assert cli("export", done, "--to", "hub-folder", "-o", tmp_path / "one", "--concepts", "0", "--names", "cup")[0] == 0
+    assert (
+        cli("export", done, "--to", "hub-folder", "-o", tmp_path / "one", "--concepts", "0", "--names", "cup")[0] == 0
+    )
     names = {path.relative_to(tmp_path / "one").as_posix() for path in (tmp_path / "one").rglob("*") if path.is_file()}
     assert names == {"README.md", "learned_embeds.safetensors", "token_identifier.txt", "type_of_concept.txt",
                      "concept_images/0.png"}  # fmt: skip
@@ -228,7 +230,8 @@ def test_export_replaces_nothing_unasked(cli: Cli, done: Path, tmp_path: Path) -
 def test_anybody_may_bring_an_exporter(cli: Cli, done: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "names_only.py"
     plugin.write_text(
-        '"""Names."""\nimport uce\n\n\nclass NamesOnly:\n    """Writes names: for a list."""\n\n    name = "names-only"\n\n'
+        '"""Names."""\nimport uce\n\n\nclass NamesOnly:\n    """Writes names: for a list."""\n\n'
+        '    name = "names-only"\n\n'
         "    @uce.hookimpl\n    def uce_export(self, tokens, out):\n"
         '        (out / "names.txt").write_text(" ".join(t.stem for t in tokens))\n        return "read it"\n'
     )
@@ -289,7 +292,10 @@ def test_imported_tokens_draw_like_the_run_they_came_from(
     code, out, err = cli("import", *files, "-o", tmp_path / "back", "--model", tiny_pipeline, "--names", "cup")
     assert code == 0 and "<cup>" in out and "<asset1>" in out and "next: uce generate" in out, err
     pictures = []
-    for run, prompt in ((done, "a photo of <asset0> and <asset1>"), (tmp_path / "back", "a photo of <cup> and <asset1>")):
+    for run, prompt in (
+        (done, "a photo of <asset0> and <asset1>"),
+        (tmp_path / "back", "a photo of <cup> and <asset1>"),
+    ):
         pictures.append(uce.generate(prompt, run, steps=2)[0].tobytes())
     assert pictures[0] == pictures[1]
 
@@ -346,7 +352,10 @@ def bad_files(folder: Path) -> dict[Path, str]:
         "half.bin": ({"clip_l": good}, "holds only clip_l; SDXL embeddings hold clip_l and clip_g"),
         "uneven.bin": ({"clip_l": torch.ones(1, 16), "clip_g": torch.ones(2, 16)}, "another number of vectors"),
         "lora.bin": ({"unet.a.lora.down.weight": good, "unet.a.lora.up.weight": good}, "a model or a LoRA"),
-        "terms.pt": ({"string_to_param": {"*": good, "+": good}}, "string_to_param must hold one tensor, found 2 entries"),
+        "terms.pt": (
+            {"string_to_param": {"*": good, "+": good}},
+            "string_to_param must hold one tensor, found 2 entries",
+        ),
         "text.pt": ({"string_to_param": {"*": "x"}, "name": "a"}, "is text, not a plain tensor"),
     }
     found = {}
@@ -500,7 +509,9 @@ def test_what_cannot_be_gathered_is_refused(
     refused(twice, "both beach-trip and kitchen bring a token <cup>")
     refused(cli("generate", "a cat", *out), "there is no token to draw with; name a run with --run DIR")
     refused(cli("generate", "a cat", "--concept", "kitchen", *out), "write ENTRY:TOKEN or ENTRY:TOKEN=NAME")
-    refused(cli("generate", "a cat", "--concept", "kitchn:a", *out), "unknown library entry 'kitchn'; available: beach-")
+    refused(
+        cli("generate", "a cat", "--concept", "kitchn:a", *out), "unknown library entry 'kitchn'; available: beach-"
+    )
     refused(cli("generate", "a cat", "--concept", "kitchen:cat", *out), "unknown token '<cat>'; available: <asset0>")
     refused(cli("generate", "a cat", "--concept", "kitchen:asset0=A b", *out), "token name 'A b' is not allowed")
     info = json.loads((library / "kitchen" / "run.json").read_text())
@@ -535,7 +546,9 @@ def test_push_uploads_exactly_the_exported_files(done: Path, tmp_path: Path, mon
             return f"https://hub.example/{name}"
 
         def upload_folder(self, **options: Any) -> None:
-            files = {p.relative_to(options["folder_path"]).as_posix() for p in Path(options["folder_path"]).rglob("*.*")}
+            files = {
+                p.relative_to(options["folder_path"]).as_posix() for p in Path(options["folder_path"]).rglob("*.*")
+            }
             assert set(options["allow_patterns"]) <= files
             calls.append((options["repo_id"], options))
 
