@@ -4,7 +4,8 @@
         paper:steps=20,merge_step=4 \
         batched:schedule=batched,learning_rate=1e-2,steps=60,merge_step=10,initializer=word-search,split_tokens=1
 
-Every argument NAME:KEY=VALUE,... is one training: keys of the optimizer, or of the initializer where it has them.
+Every argument NAME:KEY=VALUE,... is one training: keys of the optimizer, or of the initializer where it has them;
+`initializer` and `optimizer` name the plugins.
 Scenes are composed from held-out validation objects (FOLDER holds the pictures of `@lobehub/fluent-emoji-3d`); masks
 are the truth on the model's grid, so that learning is measured alone. Prints one line per training, and writes JSON
 with `--json`: error (lower is better; "none" is the error of the prompt without any token), prompts (UNet passes
@@ -30,12 +31,25 @@ from uce.core.picture import Picture, read_picture
 from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object
 from uce.plugins.backbones.mini.recipe.scenes import Thing, compose, make_loader
 from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
+from uce.plugins.initializers.nearest_words import NearestWordsInitializer
 from uce.plugins.initializers.random import RandomInitializer
 from uce.plugins.initializers.split_merge import SplitMergeInitializer
 from uce.plugins.initializers.word_search import WordSearchInitializer
+from uce.plugins.initializers.words import WordsInitializer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
+from uce.plugins.optimizers.textual_inversion import TextualInversionOptimizer
 
-INITIALIZERS = {p.name: p for p in (SplitMergeInitializer, RandomInitializer, WordSearchInitializer)}
+INITIALIZERS: dict[str, Any] = {
+    plugin.name: plugin
+    for plugin in (
+        SplitMergeInitializer,
+        RandomInitializer,
+        WordSearchInitializer,
+        WordsInitializer,
+        NearestWordsInitializer,
+    )
+}
+OPTIMIZERS: dict[str, Any] = {p.name: p for p in (MaskedDenoisingOptimizer, TextualInversionOptimizer)}
 
 
 @dataclass(frozen=True)
@@ -82,8 +96,9 @@ def measure(backbone: Any, cases: list[Case], text: str) -> dict[str, Any]:
     name, _, pairs = text.partition(":")
     given = dict(pair.split("=", 1) for pair in pairs.split(",") if pair)
     initializer = INITIALIZERS[given.pop("initializer", "split-merge")]
+    optimizer = OPTIMIZERS[given.pop("optimizer", "masked-denoising")]
     own = {key: given.pop(key) for key in list(given) if key in initializer.Settings.model_fields}
-    starting, settings = initializer.Settings(**own), MaskedDenoisingOptimizer.Settings(**given)
+    starting, settings = initializer.Settings(**own), optimizer.Settings(**given)
     errors, started, prompts, cpu, wall = [], [], 0, 0.0, 0.0
     for i, case in enumerate(cases):
         before = time.process_time(), time.time()
@@ -92,12 +107,9 @@ def measure(backbone: Any, cases: list[Case], text: str) -> dict[str, Any]:
         hook = initializer().uce_initialize_tokens
         plan = hook(**{key: kinds[key] for key in hook.__code__.co_varnames[1 : hook.__code__.co_argcount]})
         context = Context(seed=i, stage="optimizer")
-        learned = MaskedDenoisingOptimizer().uce_optimize(
-            plan, case.concepts, backbone, case.picture, settings, context
-        )
+        learned = optimizer().uce_optimize(plan, case.concepts, backbone, case.picture, settings, context)
         cpu, wall = cpu + time.process_time() - before[0], wall + time.time() - before[1]
-        split = min(settings.merge_step, settings.steps) if plan.num_splits > 1 else 0
-        prompts += split * plan.num_splits * len(case.concepts) + (settings.steps - split) * (len(case.concepts) + 1)
+        prompts += num_prompts(settings, plan.num_splits, len(case.concepts))
         errors.append(masked_error(backbone, case, learned.embeddings["clip"][:, 0]))
         started.append(masked_error(backbone, case, plan.starts["clip"].mean(dim=1)))
     count = len(cases)
@@ -110,6 +122,14 @@ def measure(backbone: Any, cases: list[Case], text: str) -> dict[str, Any]:
         "wall_s": round(wall / count, 2),
         "norm": round(float(learned.embeddings["clip"].norm(dim=-1).mean()), 2),
     }
+
+
+def num_prompts(settings: Any, num_splits: int, num_concepts: int) -> int:
+    """Prompts that a training sees."""
+    if hasattr(settings, "batch"):
+        return int(settings.steps * settings.batch * num_concepts)
+    split = min(settings.merge_step, settings.steps) if num_splits > 1 else 0
+    return int(split * num_splits * num_concepts + (settings.steps - split) * (num_concepts + 1))
 
 
 def main() -> None:

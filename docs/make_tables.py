@@ -30,9 +30,9 @@ STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_ba
 
 
 def manager() -> Manager:
-    """Built-ins alone: what else is installed on this machine is no part of the docs."""
+    """Our own plugins alone: what else is installed on this machine is no part of the docs."""
     found = load_manager()
-    found.plugins = [info for info in found.plugins if info.origin == "built-in"]
+    found.plugins = [info for info in found.plugins if info.distribution == "uce-concepts"]
     return found
 
 

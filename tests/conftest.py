@@ -44,7 +44,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 @pytest.fixture(scope="session")
 def make_tiny_pipeline() -> Callable[..., Path]:
     """`make(folder, kind)` writes a diffusers folder: kind "sd1" (end-of-text padding, epsilon) or "sd2" ("!" padding,
-    v-prediction). 64-pixel pictures, 4 x 16 x 16 latents, attention at 16, 8 and 4."""
+    v-prediction). 64-pixel pictures, 4 x 16 x 16 latents, attention at 16, 8 and 4; "sdxl" has attention at 8 and 4."""
     return _write_pipeline
 
 
@@ -58,6 +58,12 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_pipeline_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder shaped like Stable Diffusion 2.x: padded with "!", v-prediction."""
     return _write_pipeline(tmp_path_factory.mktemp("tiny-sd2") / "model", "sd2")
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shaped like Stable Diffusion XL: two text encoders, pooled text and sizes, epsilon."""
+    return _write_pipeline(tmp_path_factory.mktemp("tiny-sdxl") / "model", "sdxl")
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +89,8 @@ def _load(model: Any, precision: str = "float32", device: str = "cpu", **setting
 
 
 def _write_pipeline(folder: Path, kind: str) -> Path:
+    if kind == "sdxl":
+        return _write_xl_pipeline(folder)
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -104,55 +112,119 @@ def _write_pipeline(folder: Path, kind: str) -> Path:
             down_block_types=("CrossAttnDownBlock2D",) * 3,
             up_block_types=("CrossAttnUpBlock2D",) * 3,
         )
-        vae = AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=4,
-            sample_size=64,
-            scaling_factor=0.5,
-        )
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=size,
-                hidden_size=16,
-                intermediate_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                projection_dim=16,
-                bos_token_id=size - 2,
-                eos_token_id=size - 1,
-                pad_token_id=0,
-            )
-        )
-        with torch.no_grad():
-            for name, weight in unet.named_parameters():
-                if name.endswith(("to_q.weight", "to_k.weight")):
-                    weight.mul_(4)  # random projections alone attend almost evenly
-            text.get_input_embeddings().weight.mul_(20)
+        vae = AutoencoderKL(**_TINY_VAE)
+        text = CLIPTextModel(CLIPTextConfig(**_tiny_text(size, 16, size - 1)))
+        _sharpen(unet, text)
     unet.save_pretrained(folder / "unet")
     vae.save_pretrained(folder / "vae")
     text.save_pretrained(folder / "text_encoder")
-    write_json(
-        folder / "scheduler" / "scheduler_config.json",
-        {
-            "_class_name": "DDIMScheduler",
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": "scaled_linear",
-            "clip_sample": False,
-            "num_train_timesteps": 1000,
-            "prediction_type": "v_prediction" if second else "epsilon",
-            "set_alpha_to_one": False,
-            "steps_offset": 1,
-        },
-    )
+    prediction = "v_prediction" if second else "epsilon"
+    write_json(folder / "scheduler" / "scheduler_config.json", {**_TINY_SCHEDULER, "prediction_type": prediction})
     parts = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
     index: dict[str, Any] = {part: ["diffusers", name] for part, name in parts.items()}
     index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
     none = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
     write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **index, **none})
     return folder
+
+
+def _write_xl_pipeline(folder: Path) -> Path:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+    size = write_tokenizer(folder / "tokenizer", "<|endoftext|>")
+    write_tokenizer(folder / "tokenizer_2", "!")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            cross_attention_dim=16 + 24,
+            attention_head_dim=[1, 2, 2],
+            transformer_layers_per_block=[1, 1, 2],
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 20,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        )
+        vae = AutoencoderKL(**_TINY_VAE, force_upcast=True)
+        texts = (
+            CLIPTextModel(CLIPTextConfig(**_tiny_text(size, 16, 2))),
+            CLIPTextModelWithProjection(CLIPTextConfig(**_tiny_text(size, 24, 2), hidden_act="gelu")),
+        )
+        _sharpen(unet, *texts)
+    unet.save_pretrained(folder / "unet")
+    vae.save_pretrained(folder / "vae")
+    texts[0].save_pretrained(folder / "text_encoder")
+    texts[1].save_pretrained(folder / "text_encoder_2")
+    scheduler = {**_TINY_SCHEDULER, "prediction_type": "epsilon", "timestep_spacing": "leading"}
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler | {"_class_name": "EulerDiscreteScheduler"})
+    index: dict[str, Any] = {
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+    }
+    index |= {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True}
+    write_json(folder / "model_index.json", index)
+    return folder
+
+
+_TINY_SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+_TINY_VAE: dict[str, Any] = {
+    "block_out_channels": (8, 8, 8),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "norm_num_groups": 4,
+    "sample_size": 64,
+    "scaling_factor": 0.5,
+}
+
+
+def _tiny_text(size: int, width: int, end: int) -> dict[str, Any]:
+    """A text encoder's configuration; `end` 2 is what the published configurations of 1.x and XL say."""
+    return {
+        "vocab_size": size,
+        "hidden_size": width,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "projection_dim": 20,
+        "bos_token_id": size - 2,
+        "eos_token_id": end,
+        "pad_token_id": 0,
+    }
+
+
+def _sharpen(unet: Any, *texts: Any) -> None:
+    """Random projections alone attend almost evenly, and random embeddings hardly differ."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if name.endswith(("to_q.weight", "to_k.weight")):
+                weight.mul_(4)
+        for text in texts:
+            text.get_input_embeddings().weight.mul_(20)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -257,3 +257,56 @@ def test_run_leaves_other_programs_settings_alone(done: Path) -> None:
     import torch
 
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_every_learned_concept_has_a_label(cli: Cli, done: Path, picture: Path, common: list[str]) -> None:
+    """The nearest words of the vocabulary, in the table and in concepts.json; localising alone knows none."""
+    entries = json.loads((done / "concepts.json").read_text())["concepts"]
+    for entry in entries:
+        assert len(entry["words"]) == 3 and entry["label"] == entry["words"][0]
+    code, out, _ = cli("run", picture, "-o", done, *common, "--resume")
+    assert code == 0
+    for entry in entries:
+        line = next(line for line in out.splitlines() if entry["token"] in line)
+        assert f"{entry['label']} ({', '.join(entry['words'][1:])})" in line and str(done / entry["mask"]) in line
+    assert [concept.words for concept in uce.load(done).concepts] == [tuple(e["words"]) for e in entries]
+
+
+def test_the_users_words_are_labels(
+    cli: Cli, picture: Path, common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uce.core import localizing
+
+    drawn: list[list[str]] = []
+    draw = localizing.draw_overlay
+    monkeypatch.setattr(localizing, "draw_overlay", lambda *a: (drawn.append(a[2]), draw(*a))[1])
+    chosen = [*common, "--initializer", "words", "--set"]
+    folder, labels = tmp_path / "out", ["cup", "red dog"]
+    code, out, err = cli("run", picture, "-o", folder, *chosen, "initializer.words=cup, red dog")
+    assert code == 0, err
+    assert [entry["label"] for entry in json.loads((folder / "concepts.json").read_text())["concepts"]] == labels
+    assert drawn == [["<asset0>", "<asset1>"], ["<asset0> cup", "<asset1> red dog"]]
+    assert "red dog (" in out and yaml.safe_load((folder / "config.yaml").read_text())["initializer"]["words"] == labels
+    before = stable_bytes(folder)
+    assert cli("learn", folder, "--overwrite")[0] == 0
+    assert stable_bytes(folder) == before
+    code, _, err = cli("run", picture, "-o", tmp_path / "few", *chosen, "initializer.words=cup,dog,cat")
+    assert code == 2 and "initializer.words names 3 words (cup, dog, cat) for 2 concepts; give 2, one that" in err
+    code, _, err = cli("run", picture, "-o", tmp_path / "none", *common, "--initializer", "words")
+    assert (
+        code == 2
+        and "initializer.words: found [], must name a word per concept, such as" in err
+        and not (tmp_path / "none").exists()
+    )
+
+
+def test_textual_inversion_and_nearest_words(cli: Cli, picture: Path, common: list[str], tmp_path: Path) -> None:
+    stages = ["--initializer", "nearest-words", "--optimizer", "textual-inversion", "--set", "optimizer.steps=4",
+              "--set", "run.sample_steps=1"]  # fmt: skip
+    flags = [*common[: -len(QUICK)], *stages]
+    code, _, err = cli("run", picture, "-o", tmp_path / "out", *flags)
+    assert code == 0, err
+    rows = list(csv.DictReader((tmp_path / "out" / "history.csv").open()))
+    assert [row["phase"] for row in rows] == ["crop"] * 4 and float(rows[0]["mse"]) > 0
+    known = {"photo", "picture", "and", "cat", "dog", "red", "blue", "cup", "the", "asset"}
+    assert {concept.label for concept in uce.load(tmp_path / "out").concepts} <= known

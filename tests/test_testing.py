@@ -26,12 +26,15 @@ from uce.testing import (
 
 FAST: dict[str, dict[str, Any]] = {
     "masked-denoising": {"merge_step": 1, "alignment_iterations": 10},
+    "lora": {"merge_step": 1, "lora_steps": 3},
+    "break-a-scene": {"second_steps": 3},
     "kmeans": {"most": 4, "restarts": 1},
 }
 
 
 def builtins() -> list[Any]:
-    return [pytest.param(info, id=f"{'-'.join(info.stages)}-{info.name}") for info in load_manager().plugins]
+    own = [info for info in load_manager().plugins if info.distribution == "uce-concepts"]
+    return [pytest.param(info, id=f"{'-'.join(info.stages)}-{info.name}") for info in own]
 
 
 @pytest.mark.parametrize("info", builtins())

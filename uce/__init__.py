@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ablate": "uce.api",
     "run": "uce.api",
     "localize": "uce.api",
     "learn": "uce.api",
@@ -29,15 +30,18 @@ _HOMES = {
     "hookimpl": "uce.core.hookspecs",
     "Settings": "uce.core.settings",
     "UceError": "uce.core.errors",
+    "Ablation": "uce.ablation.result",
 }
 
 __all__ = [
+    "Ablation",
     "Concept",
     "Library",
     "Run",
     "Settings",
     "UceError",
     "__version__",
+    "ablate",
     "export",
     "generate",
     "hookimpl",
@@ -51,7 +55,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from uce.api import export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.ablation.result import Ablation
+    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.library import Library

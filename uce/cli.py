@@ -16,8 +16,9 @@ from uce import __version__, cli_tokens
 
 # isort: off
 from uce.cli_options import (
-    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NoPlugin,
-    Optimizer, Out, Overwrite, PluginFiles, Precision, Preset, Refiner, Resume, Seed, Set, indexes, words,
+    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
+    NoPlugin, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
+    Set, indexes, words,
 )  # fmt: skip
 
 # isort: on
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="One picture in; masks and learned concept tokens out.",
     epilog="Start with: uce run PICTURE -o out",
 )
-plugins_app = typer.Typer(help="List and describe plugins.", invoke_without_command=True)
+plugins_app = typer.Typer(help="List, describe and begin plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
@@ -58,7 +59,7 @@ def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
     """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
     from uce.terminal import observers
 
-    own = ("image", "out", "folder", "json_")
+    own = ("image", "images", "out", "folder", "vary", "json_")
     given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
     given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
     return {**given, "observers": observers(quiet)}
@@ -113,6 +114,37 @@ def learn(
     show_run(uce.learn(folder, **_options(given, json_)), json_)
 
 
+@app.command()
+def ablate(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="The pictures.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for tables and runs.")],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="What varies: a stage, model, preset, seed, or a key of --set; repeat."),
+    ] = None,
+    one_at_a_time: Annotated[
+        bool, typer.Option("--one-at-a-time", help="Each single change of the base, not every combination.")
+    ] = False,
+    localize_only: Annotated[bool, typer.Option("--localize-only", help="Stages one to three only.")] = False,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="True masks: label PNGs, or a folder of masks per picture.")
+    ] = None,
+    model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
+    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
+    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
+    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
+    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
+) -> None:  # fmt: skip
+    """Compare configurations: every combination of --vary on every IMAGE, and a table of what each is worth."""
+    given = locals()
+    import uce
+    from uce.terminal import ablation_observers, show_ablation
+
+    options = {**_options(given, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
+    if not show_ablation(uce.ablate(images, out, vary=vary or [], **options), json_):
+        raise typer.Exit(2)
+
+
 cli_tokens.register(app)
 
 
@@ -136,6 +168,17 @@ def plugins_show(
     from uce.terminal import show_plugin
 
     show_plugin(name, plugin or [], no_plugin or [], json_)
+
+
+@plugins_app.command("new")
+def plugins_new(
+    name: NewName, stage: NewStage, out: ParentFolder = None, replace: Replace = False, json_: Json = False
+) -> None:
+    """Write a complete, installable package with one plugin to start from."""
+    from uce.scaffold import new_package
+    from uce.terminal import show_new_package
+
+    show_new_package(new_package(name, stage, out, replace=replace), json_)
 
 
 @app.command()
@@ -188,18 +231,21 @@ def _message(error: Any) -> str:
 
 
 def _command(arguments: list[str]) -> str:
-    names = {
-        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
-    }
-    return f"{arguments[0]} " if arguments and arguments[0] in names | {"plugins", "library"} else ""
+    """The words of the command on the command line, each followed by a space."""
+    groups = {"plugins": plugins_app, "library": cli_tokens.library_app}
+    group = groups.get("".join(arguments[:1]), app)
+    typed = arguments[: 1 if group is app else 2]
+    names = {c.name or (c.callback.__name__ if c.callback else "") for c in group.registered_commands} | {*groups}
+    return "".join(f"{word} " for word in typed if word in names)
 
 
 def _folder(arguments: list[str]) -> str | None:
-    """The run folder on the command line, if a run was begun in it."""
+    """The folder on the command line, if a run or an ablation was begun in it."""
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            return folder if (Path(folder) / "run.json").is_file() else None
+            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json"))
+            return folder if begun else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
     return None

@@ -14,7 +14,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run f
 Model = Annotated[
     str | None,
     typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1 or a hub id."),
+                 "sd1.5, sd2.1, sdxl or a hub id."),
 ]  # fmt: skip
 Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
 Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
@@ -46,6 +46,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
 ]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")]
+NewStage = Annotated[
+    str, typer.Option("--stage", metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")
+]
+ParentFolder = Annotated[
+    Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")]
 
 
 def words(text: str | None) -> list[str] | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
-from uce.core.gathering import Owned, gather, require_fit
+from uce.core.gathering import Owned, gather, require_fit, trained_weights
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder
 from uce.core.schedulers import DEFAULT_SCHEDULER, require_scheduler
+from uce.core.tuning import use_weights
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,6 +85,7 @@ def draw(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file; give a folder with -o")
     edit = _edit(into, mask, heat)
+    weights = trained_weights(tokens)
     backbone = (runs[0] if runs else tokens[0].run).backbone(device, plugin)
     require_fit(backbone, tokens)
     how: dict[str, Any] = {"steps": steps, "guidance": guidance}
@@ -93,7 +95,8 @@ def draw(
         how["into"] = edit.prepare(backbone)
     _require_offered(backbone, how)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
-    pictures, maps = _pictures(backbone, tokens, pairs, how, heat=heat and folder is not None)
+    with use_weights(backbone, weights):
+        pictures, maps = _pictures(backbone, tokens, pairs, how, heat=heat and folder is not None)
     if edit is not None:
         pictures = [edit.paste(picture) for picture in pictures]
     if folder is None:

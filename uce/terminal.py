@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from uce.core.hookspecs import SELECTED_HOOKS, hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.ablation.result import Ablation
+    from uce.ablation.table import Table as AblationTable
+    from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.manager import PluginInfo
-    from uce.core.run import Run
+    from uce.core.run import Concept, Run
+    from uce.scaffold import NewPackage
 
 REFRESH_SECONDS = 0.25
 
@@ -25,6 +28,7 @@ class ModelLine:
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        self.said = ""
 
     @hookimpl
     def uce_run_started(self, event: RunStarted) -> None:
@@ -33,14 +37,16 @@ class ModelLine:
         backbone = current_backbone()
         if backbone is not None:
             run = event.config.run
-            print(f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}", file=self.stream)
-            self.stream.flush()
+            line = f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}"
+            if line != self.said:  # an ablation starts many runs
+                print(line, file=self.stream, flush=True)
+            self.said = line
 
 
 class Progress:
     """A bar per stage on stderr: step, losses, time left. Losses are read only when the bar is redrawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, transient: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -53,9 +59,15 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
+            transient=transient,
         )
         self.task: Any = None
         self.drawn = 0.0
+
+    @hookimpl
+    def uce_run_started(self, event: RunStarted) -> None:
+        for task in self.bars.task_ids:  # of the run before, in an ablation
+            self.bars.remove_task(task)
 
     @hookimpl
     def uce_stage_started(self, event: StageStarted) -> None:
@@ -84,12 +96,31 @@ class Progress:
         self.bars.stop()
 
 
-def observers(quiet: bool) -> list[Any]:
+class CellLines:
+    """A line on stderr for every cell of an ablation."""
+
+    @hookimpl
+    def uce_cell_finished(self, event: CellFinished) -> None:
+        width = len(str(event.total))
+        end = f": {event.error}" if event.error else " before" if event.earlier else f", {event.seconds:.1f} s"
+        line = f"[{event.number:>{width}}/{event.total}] {event.picture}  {event.cell}  {event.status}{end}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def observers(quiet: bool, transient: bool = False) -> list[Any]:
     """What listens to a run: the model line, and progress bars where stderr is a terminal."""
     found: list[Any] = [ModelLine(sys.stderr if quiet else sys.stdout)]
     if sys.stderr.isatty():
-        found.append(Progress())
+        found.append(Progress(transient))
     return found
+
+
+def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) -> list[Any]:
+    """What listens to an ablation; says first where learning could be spared."""
+    keys = [text.partition("=")[0].strip() for text in vary]
+    if keys and not localize_only and all(k.partition(".")[0] in ("extractor", "clusterer", "refiner") for k in keys):
+        print("nothing after stage three varies: --localize-only would compare the masks alone", file=sys.stderr)
+    return [*observers(quiet, transient=True), CellLines()]
 
 
 @contextmanager
@@ -120,11 +151,11 @@ def show_run(run: Run, as_json: bool) -> None:
         table.add_column(name, justify="right")
     table.add_column("mask")
     for concept in run.concepts:
-        label = [concept.label or ""] if labelled else []
+        label = [_label(concept)] if labelled else []
         mask = str(run.path / concept.mask_path)
         table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+    Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
     folder = shlex.quote(str(run.path))
     console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
     if run.learned:
@@ -132,6 +163,46 @@ def show_run(run: Run, as_json: bool) -> None:
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
     else:
         console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+
+
+def _label(concept: Concept) -> str:
+    """The label, and in brackets the other words that are near."""
+    others = ", ".join(word for word in concept.words if word != concept.label)
+    return f"{concept.label or ''} {f'({others})' if others else ''}".strip()
+
+
+def text_table(table: AblationTable) -> list[str]:
+    """Lines of a table whose columns are as wide as they need: keys to the left, numbers to the right."""
+    lines = [table.heads, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.heads))]
+    return [
+        "  ".join(
+            f"{text:{'<' if column < table.num_keys else '>'}{width}}"
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def show_ablation(ablation: Ablation, as_json: bool) -> bool:
+    """The table of means, the counts and what failed; False where every cell failed."""
+    from uce.ablation.table import count_lines, failure_lines, table_of
+
+    document = ablation.document
+    failures, good = failure_lines(document), len(ablation.failures) < len(document["results"])
+    if as_json:
+        print(json.dumps(ablation.summary(), indent=2))
+    else:
+        for line in text_table(table_of(document)):
+            print(line)
+        print("", *count_lines(document), sep="\n")
+        if good:
+            print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv and ablation.md")
+    for line in failures:
+        print(f"failed: {line}", file=sys.stderr)
+    if not good:
+        print("uce: every cell failed; mend what the lines above say, then --resume", file=sys.stderr)
+    return good
 
 
 def _stage_names(info: PluginInfo) -> str:
@@ -199,5 +270,30 @@ def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as
         stage = info.stages[0] if info.stages else info.name
         prefix = f"refiner.{info.name}" if stage == "refiner" else stage
         for key, field in info.settings_class.model_fields.items():
-            default = json.dumps(field.default) if not callable(field.default) else "..."
-            print(f"  {prefix}.{key} = {default}\n      {field.description or ''}")
+            print(f"  {prefix}.{key} = {_default(field)}\n      {field.description or ''}")
+
+
+def _default(field: Any) -> str:
+    """A setting's default as it would be typed, whatever type a stranger gave it."""
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=not field.default_factory_takes_validated_data)
+    return json.dumps(value, default=str)
+
+
+def show_new_package(package: NewPackage, as_json: bool) -> None:
+    """What was written, and the commands that come next."""
+    folder = shlex.quote(str(package.folder))
+    following = [
+        f"pip install -e {folder}",
+        f"uce run PICTURE -o out {package.flags}",
+        f"python -m pytest {folder}",
+    ]
+    if as_json:
+        record = {"folder": str(package.folder), "distribution": package.distribution, "module": package.module}
+        print(json.dumps({**record, "files": list(package.files), "next": following}, indent=2))
+        return
+    shown = [path for path in package.files if not path.startswith(".")]
+    print(f"wrote {package.folder}: {', '.join(shown)}")
+    for label, command in zip(("next:", "", ""), following, strict=True):
+        print(f"{label:<6}{command}")

@@ -20,11 +20,16 @@ _HOMES = {
     "Conditioning": "backbone",
     "Capture": "backbone",
     "LayerMap": "backbone",
+    "Tuning": "tuning",
+    "TrainedWeights": "tuning",
+    "train_weights": "tuning",
+    "use_weights": "tuning",
     "Step": "events",
     "UceError": "errors",
     "ConfigError": "errors",
     "PluginError": "errors",
     "StageInputError": "errors",
+    "NothingFoundError": "errors",
     "ModelError": "errors",
     "ImageError": "errors",
     "RunFolderError": "errors",
@@ -45,6 +50,7 @@ __all__ = [
     "LayerMap",
     "LearnedConcepts",
     "ModelError",
+    "NothingFoundError",
     "Picture",
     "PluginError",
     "Prompt",
@@ -55,8 +61,12 @@ __all__ = [
     "TokenExport",
     "TokenFileError",
     "TokenPlan",
+    "TrainedWeights",
+    "Tuning",
     "UceError",
     "hookimpl",
+    "train_weights",
+    "use_weights",
 ]
 
 if TYPE_CHECKING:
@@ -67,6 +77,7 @@ if TYPE_CHECKING:
         ConfigError,
         ImageError,
         ModelError,
+        NothingFoundError,
         PluginError,
         RunFolderError,
         StageInputError,
@@ -78,6 +89,7 @@ if TYPE_CHECKING:
     from uce.core.hookspecs import hookimpl
     from uce.core.picture import Picture
     from uce.core.settings import Settings
+    from uce.core.tuning import TrainedWeights, Tuning, train_weights, use_weights
 
 
 def __getattr__(name: str) -> Any:

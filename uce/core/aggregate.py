@@ -18,6 +18,15 @@ from uce.core.errors import StageInputError
 Grid = tuple[int, int]
 
 
+def finest_grid(maps: Sequence[LayerMap], latent: Grid) -> Grid:
+    """(h, w) of the finest layers, which is what a picture is localised on; the latent's where there are no maps.
+
+    Stable Diffusion's finest layers are as fine as its latent. XL has none finer than half of it: a grid of 128 x 128
+    would say no more than one of 64 x 64, at sixteen times the memory.
+    """
+    return max((layer.grid for layer in maps), default=latent)
+
+
 def aggregate_self_attention(maps: Sequence[LayerMap], grid: Grid, *, normalize_layers: bool = False) -> Tensor:
     """Weighted mean of all layers' self-attention at the grid's resolution.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from uce.core.tuning import TrainedWeights, Tuning
+
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
@@ -142,6 +144,10 @@ class Backbone(Protocol):
     def word_ids(self, word: str, encoder: str) -> list[int]:
         """Token ids of `word` without begin, end and padding."""
 
+    def words(self, encoder: str) -> Mapping[str, int]:
+        """Complete words of the vocabulary (letters only, no pieces) and their ids, in the vocabulary's order; empty
+        where the vocabulary holds nothing of the kind."""
+
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t for int64 timesteps (B,)."""
 
@@ -149,7 +155,7 @@ class Backbone(Protocol):
         """What the UNet should predict: noise (epsilon), velocity (v-prediction) or the latent (sample)."""
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """One UNet pass (B, C, h, w); weights frozen, differentiable in `conditioning`."""
+        """One UNet pass (B, C, h, w), differentiable in `conditioning`; weights frozen but for `train_weights`."""
 
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
         """Within the block, UNet passes append the asked-for maps in layer order (down, mid, up).
@@ -158,8 +164,39 @@ class Backbone(Protocol):
         after an error. The list is filled pass by pass; clear it between passes to keep only the last.
         """
 
-    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
-        """A diffusers pipeline; `tokens`: concept token -> per text encoder (n, d), added to its tokenizers."""
+    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+        """Within the block, `predict` is differentiable in the chosen tensors, which start where the model is (LoRA:
+        without effect); everything else stays frozen.
+
+        Afterwards, also after an error, the model is as it was found. `uce.core.tuning` says what is chosen and how the
+        result is named. Optional: a model without it learns tokens only.
+
+        Raises:
+            StageInputError: a name in `tuning.modules` chooses nothing.
+        """
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Within the block, `predict` and `generate` compute with trained weights; the model is left as it was found.
+
+        Optional, like `train_weights`.
+
+        Args:
+            weights: as `TrainedWeights.export` gave them, on any device.
+
+        Raises:
+            ModelError: they belong to another model.
+        """
+
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """A diffusers pipeline.
+
+        Args:
+            tokens: concept token -> per text encoder (n, d), added to its tokenizers.
+            weights: as for `use_weights`, loaded into the pipeline's own copy of the UNet. Given only where there are
+                any.
+        """
 
     def generate(
         self,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uce.core.data import AttentionMaps, Clusters, Concepts
-from uce.core.errors import StageInputError
+from uce.core.errors import NothingFoundError, StageInputError
 from uce.core.finch import mean_rows
 
 
@@ -44,7 +44,8 @@ def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts
         threshold is carried over.
 
     Raises:
-        StageInputError: labels of another grid, or no cell has a cluster.
+        StageInputError: labels of another grid.
+        NothingFoundError: no cell has a cluster.
     """
     if tuple(clusters.labels.shape) != attention.grid:
         raise StageInputError(
@@ -53,7 +54,7 @@ def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts
     labels = clusters.labels.cpu()
     names = torch.unique(labels[labels >= 0])
     if len(names) == 0:
-        raise StageInputError(
+        raise NothingFoundError(
             "the clusterer left every cell unassigned; give it smaller clusters or choose another, such as "
             "--clusterer finch"
         )

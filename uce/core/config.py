@@ -26,7 +26,9 @@ SINGLE_STAGES = ("extractor", "clusterer", "initializer", "optimizer")
 class ModelSettings(Settings):
     """Which model, and how it is loaded."""
 
-    name: str = Field("mini", description="'mini', a diffusers folder, a .safetensors file, sd1.5, sd2.1, or a hub id")
+    name: str = Field(
+        "mini", description="'mini', a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id"
+    )
     revision: str | None = Field(None, description="commit or branch of a hub id")
     variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
@@ -222,7 +224,8 @@ def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: 
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (prefix, *first["loc"]))
-        raise ConfigError(f"{where}: found {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: found {first['input']!r}, {message[0].lower()}{message[1:]}") from error
 
 
 def resolve_config(

@@ -202,17 +202,23 @@ class TokenPlan:
         tokens: K concept tokens such as "<asset0>".
         starts: per text encoder float32 (K, S, d), the S split tokens each concept starts from (S = 1: no splitting).
         merge_step: the step before which split tokens train apart; 0 where S = 1.
+        labels: a readable word per concept ("" where there is none), or None where the initializer looks for none.
 
     Raises:
-        StageInputError: shapes that do not agree between encoders and tokens.
+        StageInputError: shapes that do not agree between encoders and tokens, or labels for other concepts.
     """
 
     tokens: tuple[str, ...]
     starts: Mapping[str, Tensor]
     merge_step: int = 0
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
+            if len(self.labels) != len(self.tokens):
+                raise StageInputError(f"labels must hold {len(self.tokens)} words, found {len(self.labels)}")
         starts = {encoder: _floats(value, f"starts[{encoder!r}]", 3).float() for encoder, value in self.starts.items()}
         if not starts:
             raise StageInputError("starts is empty; give one (K, S, d) tensor per text encoder")

@@ -56,6 +56,6 @@ def load_backbone(manager: Manager, config: Config) -> object:
         known = ", ".join(sorted(manager.available("backbone"))) or "none"
         raise ModelError(
             f"no backbone plugin ({known}) understands the model {config.model.name!r}; give 'mini', a diffusers "
-            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x or 2.x"
+            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x or XL"
         )
     return backbone  # type: ignore[no-any-return]

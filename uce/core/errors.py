@@ -26,6 +26,10 @@ class StageInputError(UceError):
     """A stage was given data that it cannot work on."""
 
 
+class NothingFoundError(StageInputError):
+    """Localisation worked, and no concept was left."""
+
+
 class ModelError(UceError):
     """A model could not be found, read or used."""
 

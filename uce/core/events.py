@@ -65,3 +65,26 @@ class RunFinished:
     status: str
     folder: Path | None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class CellFinished:
+    """A cell of an ablation ended on a picture.
+
+    Attributes:
+        number: 1-based; `total`: how many there are, over all pictures.
+        picture: the picture's name. cell: what the cell changes, such as "clusterer=kmeans".
+        status: "done", "localized" or "failed".
+        seconds: what this cell computed took; 0 where all of it was there already.
+        error: what went wrong.
+        earlier: it was finished before, by the ablation that is resumed.
+    """
+
+    number: int
+    total: int
+    picture: str
+    cell: str
+    status: str
+    seconds: float = 0.0
+    error: str | None = None
+    earlier: bool = False

@@ -124,3 +124,19 @@ def require_fit(backbone: Any, tokens: Sequence[Owned]) -> None:
                 f"{one.own} of {one.owner} is {width_text(widths(one.vectors))}, but the text encoders of the model "
                 f"'{backbone.model}' are {width_text(have)}; import or learn it again with its own model (--model)"
             )
+
+
+def trained_weights(tokens: Sequence[Owned]) -> dict[str, Tensor] | None:
+    """The weights that were trained with the tokens, None where only tokens were learned.
+
+    Raises:
+        ConfigError: two of the runs trained weights, which cannot both be in the model.
+    """
+    runs = {one.run.path.resolve(): one for one in tokens}
+    trained = [one for one in runs.values() if one.run.weights]
+    if len(trained) > 1:
+        raise ConfigError(
+            f"both {trained[0].owner} and {trained[1].owner} trained weights beside their tokens, and a model takes "
+            "one of them; draw with one, or learn tokens only (--optimizer masked-denoising)"
+        )
+    return trained[0].run.weights if trained else None

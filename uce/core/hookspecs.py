@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-    from uce.core.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.exporting import TokenExport
     from uce.core.picture import Picture
     from uce.core.run import Run
@@ -112,6 +112,10 @@ class ObserverSpecs:
     @hookspec
     def uce_run_finished(self, event: RunFinished) -> None:
         """A run ended: done, localized, failed or interrupted."""
+
+    @hookspec
+    def uce_cell_finished(self, event: CellFinished) -> None:
+        """One cell of an ablation ended on one picture, or was finished before."""
 
 
 STAGE_HOOKS = {

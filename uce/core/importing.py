@@ -90,6 +90,7 @@ def _entry(index: int, token: str) -> dict[str, Any]:
         "score": 0.0,
         "bbox": [0, 0, 0, 0],
         "label": None,
+        "words": [],
     }
 
 

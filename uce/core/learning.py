@@ -16,14 +16,17 @@ from uce.core.data import AttentionMaps, Concepts
 from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
-from uce.core.localizing import Work, begin, find_concepts, plugin_rows, recorded, write_localisation
+from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
+from uce.core.naming import labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
+from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens, read_mask
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
+from uce.core.tuning import use_weights
 
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -35,14 +38,19 @@ def run_picture(source: PictureSource, options: Options, out: Path, *, resume: b
         learn_concepts(work, *find_concepts(work))
 
 
-def learn_concepts(work: Work, concepts: Concepts, tokens: tuple[str, ...]) -> None:
-    """Learn, write the tokens, draw the samples."""
+def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
+    """Learn, write the tokens, label the concepts, draw the samples."""
     folder = work.folder
     assert folder is not None
-    learned = work.pipeline.learn(concepts, tokens)
+    plan = work.pipeline.initialize(concepts, tokens)
+    learned = work.pipeline.optimize(plan, concepts)
     folder.write_learned(learned)
+    nearest = nearest_words(work.backbone, learned)
+    labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
-        draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
+        with use_weights(work.backbone, learned.weights):
+            draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
     (folder / "stages" / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
@@ -78,7 +86,7 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
     with recorded(work, "done"):
         concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
         write_localisation(work, concepts, indexes, tokens, keep=left_out)
-        learn_concepts(work, concepts, tokens)
+        learn_concepts(work, concepts, indexes, tokens)
 
 
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:
@@ -95,7 +103,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         raise RunFolderError(f"{folder.path} holds learned tokens already; learn them again with --overwrite")
     stored = load_config_file(folder / "config.yaml")
     manager = options.manager()
-    config = options.resolve(manager, base=stored)
+    config = options.resolve(manager, base=stored, origin=folder / "config.yaml")
     if resume and info.get("status") != "localized":
         require_same(stored, config, folder.path)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
@@ -103,7 +111,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(load_rgb(folder / "input.png"), backbone.picture_side, config.run.fit)
     write_text(folder / "config.yaml", config.to_yaml())
-    folder.update_run(status="running", mode="learn", plugins=plugin_rows(config), seed=config.run.seed)
+    folder.update_run(status="running", mode="learn", plugins=plugin_rows(config, manager), seed=config.run.seed)
     manager.emit(RunStarted(config, picture, folder.path))
     pipeline = Pipeline(manager, config, backbone, picture, folder.path)
     return Work(manager, config, backbone, picture, pipeline, folder)

@@ -16,14 +16,17 @@ from uce.core.data import Concepts
 from uce.core.errors import RunFolderError, UceError
 from uce.core.events import RunFinished, RunStarted
 from uce.core.files import write_picture, write_text
+from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager
 from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
-from uce.core.picture_files import PictureSource
+from uce.core.picture_files import PictureSource, RgbArray
 from uce.core.pipeline import Pipeline
+from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, command_line, now, versions
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch, torch_settings
+from uce.core.shared_store import SharedStore
 from uce.core.store import StageCache
 
 
@@ -57,36 +60,65 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     overwrite = overwrite or (resume and not continued)  # killed before anything was begun: nothing to continue
     stored = load_config_file(folder / "config.yaml") if folder and continued else None
     manager = options.manager()
-    config = options.resolve(manager, base=stored)
+    config = options.resolve(manager, base=stored, origin=folder / "config.yaml" if folder and continued else None)
     if stored is not None and out is not None:
         require_same(stored, config, out)
     original = load_rgb(source)
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
+    name = Path(source).name if isinstance(source, str | Path) else type(source).__name__
+    return open_work(manager, config, original, name, folder, continued=continued, overwrite=overwrite)
+
+
+def open_work(
+    manager: Manager,
+    config: Config,
+    original: RgbArray,
+    name: str,
+    folder: RunFolder | None,
+    *,
+    continued: bool,
+    overwrite: bool = False,
+    shared: SharedStore | None = None,
+) -> Work:
+    """Load the model and open the folder.
+
+    Args:
+        original: the picture as `load_rgb` gives it; `name` is what run.json calls it.
+        continued: the folder holds this run already, begun earlier.
+        shared: where stage results are kept together with other runs'.
+
+    Raises:
+        UceError: the model or the folder cannot be used, or the folder was begun with another picture.
+    """
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(original, backbone.picture_side, config.run.fit)
     if folder is not None and continued:
         info = folder.read_run()
         if info.get("mode") == "learn" and info.get("status") != "done":
-            raise RunFolderError(f"{out} was last worked on by uce learn; continue with uce learn {out} --resume")
+            path = folder.path
+            raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {path} --resume")
         found = (info.get("input") or {}).get("digest")
         if found != picture.digest:
-            raise RunFolderError(f"--resume: {out} was begun with another picture; give that one, or --overwrite")
+            raise RunFolderError(
+                f"--resume: {folder.path} was begun with another picture; give that one, or --overwrite"
+            )
     if folder is not None:
         if not continued:
             folder.prepare(overwrite=overwrite)
-            _write_start(folder, config, backbone, picture, source)
+            _write_start(folder, manager, config, backbone, picture, name)
         (folder / "error.txt").unlink(missing_ok=True)
-    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path)
+    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
     return Work(manager, config, backbone, picture, pipeline, folder)
 
 
-def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture: Picture, source: Any) -> None:
+def _write_start(
+    folder: RunFolder, manager: Manager, config: Config, backbone: Backbone, picture: Picture, name: str
+) -> None:
     """What a later `--resume`, `learn` or `generate` needs to know."""
     height, width = picture.size
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
     folder.update_run(  # first of all, for it tells that the folder is a run's
         status="running",
         mode="run",
@@ -98,21 +130,12 @@ def _write_start(folder: RunFolder, config: Config, backbone: Backbone, picture:
         precision=config.run.precision,
         seed=config.run.seed,
         model={"name": backbone.model, "description": backbone.description, "fingerprint": backbone.fingerprint},
-        input={"name": Path(name).name, "digest": picture.digest, "width": width, "height": height},
-        plugins=plugin_rows(config),
+        input={"name": name, "digest": picture.digest, "width": width, "height": height},
+        plugins=plugin_rows(config, manager),
         stages=[],
     )
     write_text(folder / "config.yaml", config.to_yaml())
     write_picture(folder / "input.png", picture.original)
-
-
-def plugin_rows(config: Config) -> list[dict[str, str]]:
-    """Which plugin of which distribution did what, for run.json."""
-    choices = [config.extractor, config.clusterer, *config.refiners, config.initializer, config.optimizer]
-    return [
-        {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
-        for c in choices
-    ]
 
 
 @contextmanager
@@ -144,18 +167,21 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     earlier = work.folder.read_run().get("stages", []) if work.folder and work.folder.is_run else []
     rows = {row["stage"]: row for row in earlier}
     rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
-    return list(rows.values())
+    reused = work.pipeline.reused.items()
+    rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
+    order = [*STAGE_HOOKS, "samples"]
+    return sorted(rows.values(), key=lambda row: order.index(row["stage"].partition("-")[0]))
 
 
-def find_concepts(work: Work) -> tuple[Concepts, tuple[str, ...]]:
-    """Stages one to three, and everything of the run folder that shows them: the concepts and their tokens."""
+def find_concepts(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]]:
+    """Stages one to three, and everything of the run folder that shows them: the concepts, their indexes and tokens."""
     concepts = work.pipeline.localize(work.pipeline.extract())
     indexes = choose_concepts(len(concepts), work.config.run.concepts)
     tokens = name_tokens(indexes, work.config.run.names)
     concepts = concepts.select(indexes)
     if work.folder is not None:
         write_localisation(work, concepts, indexes, tokens)
-    return concepts, tokens
+    return concepts, indexes, tokens
 
 
 def write_localisation(
@@ -164,12 +190,26 @@ def write_localisation(
     """Masks, overlay and table; the concepts themselves go to stages/, for `learn`. Mask files `keep` stay."""
     folder = work.folder
     assert folder is not None and concepts.pixel_masks is not None
-    masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
-    names = [t if not concepts.labels else f"{t} {concepts.labels[k]}" for k, t in enumerate(tokens)]
     StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
-    folder.write_masks(masks, indexes, keep)
+    folder.write_masks(concepts.pixel_masks.numpy(), indexes, keep)
+    write_names(work, concepts, indexes, tokens)
+
+
+def write_names(
+    work: Work,
+    concepts: Concepts,
+    indexes: list[int],
+    tokens: tuple[str, ...],
+    words: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """The files that say what each concept is called, overlay and table. `words`: those nearest to its token."""
+    folder = work.folder
+    assert folder is not None and concepts.pixel_masks is not None
+    labels = concepts.labels or [""] * len(concepts)
+    names = [f"{token} {label}".strip() for token, label in zip(tokens, labels, strict=True)]
+    masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
     write_picture(folder / "overlay.png", draw_overlay(work.picture.original, masks, names))
-    folder.write_concepts(concepts, indexes, tokens)
+    folder.write_concepts(concepts, indexes, tokens, words)
 
 
 def localize_picture(

@@ -8,39 +8,17 @@ strength is stored as alpha: a product counts alpha / rank times, so that alpha 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uce.core.errors import RunFolderError
+from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PREFIX, DOWN, UP = "unet.", ".lora.down.weight", ".lora.up.weight"
-
-
-def read_weights(folder: Path) -> dict[str, Tensor] | None:
-    """weights.safetensors of a run folder; None where only tokens were learned.
-
-    Raises:
-        RunFolderError: there, but not readable.
-    """
-    path = folder / "weights.safetensors"
-    if not path.is_file():
-        return None
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
-    return tensors
-
 
 def is_lora(weights: Mapping[str, Tensor]) -> bool:
     """Whether all of it is LoRA matrices, and none replaces the model's own tensors."""
-    return all(name.startswith(PREFIX) and name.endswith((DOWN, UP)) for name in weights)
+    return all(name.startswith(PREFIX) and name.endswith((LORA_DOWN, LORA_UP)) for name in weights)
 
 
 def underscored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -53,9 +31,9 @@ def underscored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     found: dict[str, Tensor] = {}
     for name, value in weights.items():
-        module = name.removeprefix(PREFIX).removesuffix(DOWN).removesuffix(UP)
+        module = name.removeprefix(PREFIX).removesuffix(LORA_DOWN).removesuffix(LORA_UP)
         layer = f"lora_unet_{module.replace('.', '_')}"
-        if name.endswith(DOWN):
+        if name.endswith(LORA_DOWN):
             found[f"{layer}.lora_down.weight"] = value
             found[f"{layer}.alpha"] = torch.tensor(float(value.shape[0]))
         else:

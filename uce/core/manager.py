@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any
@@ -164,7 +164,7 @@ class Manager:
                 raise PluginError(f"{stage} {name!r} of {failure.distribution} could not be loaded: {failure.cause}")
         raise PluginError(unknown_name(stage, name, known))
 
-    def caller(self, stage: str, info: PluginInfo) -> Callable[..., Any]:
+    def caller(self, stage: str, info: PluginInfo) -> pluggy.HookCaller:
         """The stage's hook with every other implementation taken out; wrappers stay."""
         others = [p.obj for p in self.plugins if stage in p.stages and p.obj is not info.obj]
         return self.pm.subset_hook_caller(SELECTED_HOOKS[stage], remove_plugins=others)
@@ -185,7 +185,7 @@ class Manager:
         except (UceError, MemoryError):
             raise
         except Exception as error:
-            info = self._raiser(caller, error)
+            info = self.raiser(caller, error)
             if info is None or info.origin == "built-in":
                 raise
             message = " ".join(str(error).split())[:200]
@@ -194,11 +194,12 @@ class Manager:
                 f"observer {info} raised {type(error).__name__}: {message}; traceback in {write_traceback(None)}; {off}"
             ) from error
 
-    def _raiser(self, caller: pluggy.HookCaller, error: Exception) -> PluginInfo | None:
-        """Whose implementation of the hook the exception came through."""
-        codes = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-        objects = [i.plugin for i in caller.get_hookimpls() if getattr(i.function, "__code__", None) in codes]
-        return next((info for info in self.plugins if any(info.obj is obj for obj in objects)), None)
+    def raiser(self, caller: pluggy.HookCaller, error: Exception) -> PluginInfo | None:
+        """Whose implementation of the hook raised: the innermost that the exception came through, since a wrapper is
+        passed by what the plugin inside it raises."""
+        owners = {getattr(impl.function, "__code__", None): impl.plugin for impl in caller.get_hookimpls()}
+        inner = [owners[f.f_code] for f, _ in traceback.walk_tb(error.__traceback__) if f.f_code in owners]
+        return next((info for info in self.plugins if inner and info.obj is inner[-1]), None)
 
 
 def _new_plugin_manager() -> pluggy.PluginManager:
@@ -217,7 +218,7 @@ def _impls(caller: pluggy.HookCaller, obj: Any) -> Iterable[pluggy.HookImpl]:
 
 
 def _builtin_candidates() -> Iterable[Candidate]:
-    for path in import_module("uce.plugins").BUILTINS:
+    for path in (*import_module("uce.plugins").BUILTINS, *import_module("uce.contrib").BUILTINS):
         module, _, attribute = path.partition(":")
         obj = getattr(import_module(module), attribute)()
         yield Candidate(obj.name, obj, "uce-concepts", import_module("uce").__version__, "built-in")
@@ -231,8 +232,9 @@ def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> It
         try:
             obj = entry.load()
             obj = obj() if inspect.isclass(obj) else obj
-        except Exception as error:  # a stranger's import may raise anything
-            failures.append(LoadFailure(entry.name, distribution, f"{type(error).__name__}: {error}"))
+        except (Exception, SystemExit) as error:  # a stranger's import may raise anything
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            failures.append(LoadFailure(entry.name, distribution, cause))
             continue
         yield Candidate(entry.name, obj, distribution, entry.dist.version if entry.dist else "", "installed")
 

@@ -28,7 +28,7 @@ RgbArray = np.ndarray[Any, np.dtype[np.uint8]]
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 _BAND_VALUES = 1 << 24  # numbers held at once while masks are enlarged (64 MB of float32)
 
-__all__ = ["FITS", "Fit", "Picture", "load_rgb", "read_picture"]
+__all__ = ["FITS", "Fit", "Picture", "load_rgb", "picture_digest", "read_picture"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,7 @@ class Picture:
     @cached_property
     def digest(self) -> str:
         """Hash of the original's pixels and shape."""
-        hasher = hashlib.sha256(repr(self.original.shape).encode())
-        hasher.update(np.ascontiguousarray(self.original).data)
-        return hasher.hexdigest()
+        return picture_digest(self.original)
 
     @property
     def side(self) -> int:
@@ -176,6 +174,13 @@ class Picture:
         low = position.floor().long()
         high = (low + 1).clamp_max(int(shown[-1]))
         return low, high, (position - low).float()
+
+
+def picture_digest(original: RgbArray) -> str:
+    """Hash of a picture's pixels and shape."""
+    hasher = hashlib.sha256(repr(original.shape).encode())
+    hasher.update(np.ascontiguousarray(original).data)
+    return hasher.hexdigest()
 
 
 def read_picture(source: PictureSource, side: int, fit: Fit = "pad") -> Picture:

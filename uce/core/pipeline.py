@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pluggy
 import torch
 
 from uce import __version__
@@ -20,12 +20,13 @@ from uce.core.candidates import candidate_concepts
 from uce.core.config import Choice, Config
 from uce.core.context import Checkpoint, Context, NoCheckpoint
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-from uce.core.errors import PluginError, StageInputError, UceError
+from uce.core.errors import NothingFoundError, PluginError, UceError
 from uce.core.events import StageFinished, StageStarted
 from uce.core.files import write_traceback
 from uce.core.manager import Manager
 from uce.core.picture import Picture
-from uce.core.store import FileCheckpoint, StageCache, content_digest, stage_key
+from uce.core.shared_store import SharedStore
+from uce.core.store import FileCheckpoint, StageCache, StageData, content_digest, stage_key
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ class Pipeline:
         backbone: None only where stages two and three run on bare maps.
         picture: None likewise.
         folder: where stage results, checkpoints and tracebacks are kept; None keeps nothing.
+        shared: where stage results are kept instead, together with those of other runs.
+        seconds: what each stage took that was computed here.
+        reused: what each stage took that another run had computed.
     """
 
     manager: Manager
@@ -46,7 +50,9 @@ class Pipeline:
     backbone: Backbone | None = None
     picture: Picture | None = None
     folder: Path | None = None
+    shared: SharedStore | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    reused: dict[str, float] = field(default_factory=dict)
 
     def extract(self) -> AttentionMaps:
         """Stage one."""
@@ -57,7 +63,7 @@ class Pipeline:
         """Stages two and three: clusters, one candidate per cluster, then the chain of refiners.
 
         Raises:
-            StageInputError: no concept is left.
+            NothingFoundError: no concept is left.
         """
         key = self._attention_key() if self.backbone else content_digest(attention)
         key = self._key(self.config.clusterer, upstream=key)
@@ -84,28 +90,36 @@ class Pipeline:
         shown = concepts.masks if concepts.pixel_masks is None else concepts.pixel_masks
         kept = [k for k in range(len(concepts)) if bool(shown[k].any()) and bool(concepts.masks[k].any())]
         if not kept:
-            raise StageInputError(
+            raise NothingFoundError(
                 "no concept was found in this picture; try --refiner merge, another --clusterer, or a picture whose "
                 "things stand out"
             )
         return concepts if len(kept) == len(concepts) else concepts.select(kept)
 
-    def learn(self, concepts: Concepts, tokens: tuple[str, ...]) -> LearnedConcepts:
-        """Stages four and five on `concepts`, named `tokens`."""
-        backbone, picture = self._backbone(), self.picture
-        upstream = content_digest(concepts) + "/" + ",".join(tokens)
-        choice = self.config.initializer
-        key = self._key(choice, upstream=upstream)
-        given = {"concepts": concepts, "backbone": backbone, "image": picture}
-        plan = self._stage(choice, TokenPlan, key, **given)
+    def initialize(self, concepts: Concepts, tokens: tuple[str, ...]) -> TokenPlan:
+        """Stage four on `concepts`, named `tokens`."""
+        backbone, choice = self._backbone(), self.config.initializer
+        key = self._plan_key(concepts, tokens)
+        plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.picture)
         self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
         self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
-        plan = dataclasses.replace(plan, tokens=tokens)
+        return dataclasses.replace(plan, tokens=tokens)
+
+    def optimize(self, plan: TokenPlan, concepts: Concepts) -> LearnedConcepts:
+        """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
-        key = self._key(choice, upstream=key)
+        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
+        given = {"concepts": concepts, "backbone": self._backbone(), "image": self.picture}
         learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
-        self._require(choice, learned.tokens == tokens, "tokens", tokens)
+        self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
+
+    def learn(self, concepts: Concepts, tokens: tuple[str, ...]) -> LearnedConcepts:
+        """Stages four and five on `concepts`, named `tokens`."""
+        return self.optimize(self.initialize(concepts, tokens), concepts)
+
+    def _plan_key(self, concepts: Concepts, tokens: tuple[str, ...]) -> str:
+        return self._key(self.config.initializer, upstream=f"{content_digest(concepts)}/{','.join(tokens)}")
 
     def _backbone(self) -> Backbone:
         assert self.backbone is not None, "this stage needs a model"
@@ -144,45 +158,64 @@ class Pipeline:
 
     def _stage(self, choice: Choice, kind: type[T], key: str, **arguments: Any) -> T:
         """Call one plugin, or take its result from the cache; tell observers."""
-        cache = StageCache(self.folder / "stages" if self.folder else None)
         name = choice.plugin.name
         slot = f"{choice.stage}-{name}" if choice.stage == "refiner" else choice.stage
         started = time.perf_counter()
         self.manager.emit(StageStarted(choice.stage, name, getattr(choice.settings, "steps", None)))
-        result = cache.get(slot, key)
+        result = self._recall(slot, key)
         cached = isinstance(result, kind)
         if not isinstance(result, kind):
             call = self.manager.caller(choice.stage, choice.plugin)
             context = self._context(choice, key)
-            result = self._guarded(choice, lambda: call(**arguments, settings=choice.settings, context=context))
+            result = self._guarded(choice, call, **arguments, settings=choice.settings, context=context)
             if not isinstance(result, kind):
                 raise PluginError(
                     f"{choice.stage} {choice.plugin} returned {type(result).__name__}, not {kind.__name__}; "
                     f"see `uce plugins show {name}`"
                 )
-            cache.put(slot, key, result)  # type: ignore[arg-type]
+            self.seconds[slot] = time.perf_counter() - started
+            self._keep(slot, key, result)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
-        if not cached:
-            self.seconds[slot] = seconds
         self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))
         return result
 
-    def _guarded(self, choice: Choice, call: Callable[[], Any]) -> Any:
-        """Run a plugin; a stranger's exception becomes one line and a file with the traceback."""
+    def _recall(self, slot: str, key: str) -> StageData | None:
+        """The stage's result from before, or None."""
+        if self.shared is None:
+            return StageCache(self.folder / "stages" if self.folder else None).get(slot, key)
+        kept = self.shared.get(key)
+        if kept is None:
+            return None
+        (self.reused if kept.reused else self.seconds)[slot] = kept.seconds
+        return kept.data
+
+    def _keep(self, slot: str, key: str, result: StageData) -> None:
+        if self.shared is None:
+            StageCache(self.folder / "stages" if self.folder else None).put(slot, key, result)
+        else:
+            self.shared.put(key, result, self.seconds[slot])
+
+    def _guarded(self, choice: Choice, call: pluggy.HookCaller, **arguments: Any) -> Any:
+        """Call a plugin; a stranger's exception becomes one line and a file with the traceback."""
         try:
-            return call()
+            return call(**arguments)
         except UceError:
             raise
         except MemoryError:
             raise
         except Exception as error:
-            if choice.plugin.origin == "built-in" and not self.manager.wrappers(choice.stage):
+            wrappers = self.manager.wrappers(choice.stage)
+            culprit = self.manager.raiser(call, error) or choice.plugin
+            if culprit.origin == "built-in" and not wrappers:
                 raise  # our own fault: keep the traceback
             path = write_traceback(self.folder)
             message = " ".join(str(error).split())[:200]
-            raise PluginError(
-                f"{choice.stage} {choice.plugin} raised {type(error).__name__}: {message}; traceback in {path}"
-            ) from error
+            who = f"{choice.stage} {culprit}"
+            if culprit in wrappers:
+                who = f"wrapper {culprit} of the {choice.stage} {choice.plugin.name!r}"
+            elif culprit.origin == "built-in":
+                who += f", wrapped by {', '.join(map(str, wrappers))},"
+            raise PluginError(f"{who} raised {type(error).__name__}: {message}; traceback in {path}") from error
 
     @staticmethod
     def _require(choice: Choice, holds: bool, what: str, allowed: Any) -> None:

@@ -32,6 +32,11 @@ def kebab(name: str) -> str:
     return re.sub(r"[_\s]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)).lower()
 
 
+def is_plugin_name(name: str) -> bool:
+    """Whether `name` is kebab-case, as plugin names are: small letters, digits, single dashes, a letter first."""
+    return re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is not None
+
+
 def from_argument(argument: str) -> Iterator[Candidate]:
     """The plugins that one `--plugin` argument names.
 

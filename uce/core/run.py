@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_ORDER = ("clip", "clip_l", "clip_g")  # text encoders as models have them: a safetensors file sorts its names
+
+
 @dataclass(frozen=True, eq=False)
 class Concept:
     """One thing found in the picture.
@@ -23,9 +26,10 @@ class Concept:
     Attributes:
         index: its number in the run.
         token: such as "<asset0>".
-        label: a readable word, where a stage found one.
+        label: a readable word, where one was found; see `words`.
         area: pixels of the mask. share: of the picture, in [0, 1].
         score: mean saliency inside over mean saliency of the picture.
+        words: those of the model's vocabulary that are nearest to the learned token, best first; empty before learning.
         bbox: (left, top, right, bottom) in pixels, right and bottom exclusive.
         mask_path: within the folder; "" for an imported token, which has no picture, so that area, share, score and
             bbox are 0.
@@ -40,6 +44,7 @@ class Concept:
     bbox: tuple[int, int, int, int]
     folder: Path
     mask_path: str
+    words: tuple[str, ...] = ()
 
     @cached_property
     def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -62,13 +67,7 @@ class Concept:
         path = self.folder / "embeddings.safetensors"
         if not path.is_file():
             raise RunFolderError(f"{self.folder} holds no learned tokens yet; learn them with uce learn {self.folder}")
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+        tensors = _read_tensors(path)
         if self.token in tensors:
             found = {"clip": tensors[self.token]}
         else:
@@ -76,7 +75,8 @@ class Concept:
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
             raise RunFolderError(f"{path} holds no {self.token}; learn again with uce learn {self.folder} --overwrite")
-        return {encoder: v[None] if v.ndim == 1 else v for encoder, v in found.items()}
+        ordered = sorted(found, key=lambda encoder: _ORDER.index(encoder) if encoder in _ORDER else len(_ORDER))
+        return {e: found[e][None] if found[e].ndim == 1 else found[e] for e in ordered}
 
     @property
     def embedding(self) -> Tensor:
@@ -115,6 +115,7 @@ class Run:
                     bbox=tuple(entry["bbox"]),
                     folder=self.path,
                     mask_path=f"masks/{int(entry['index'])}.png" if document.get("image", {}) is not None else "",
+                    words=tuple(entry.get("words", ())),
                 )
                 for entry in document["concepts"]
             ]
@@ -134,9 +135,17 @@ class Run:
         """Concept token -> per text encoder float32 (n, d)."""
         return {concept.token: concept.vectors for concept in self.concepts}
 
+    @cached_property
+    def weights(self) -> dict[str, Tensor] | None:
+        """Trained tensors of the model (`uce.core.tuning` says how they are named), None where only tokens were
+        learned."""
+        path = self.path / "weights.safetensors"
+        return _read_tensors(path) if path.is_file() else None
+
     def pipeline(self, device: str | None = None) -> Any:
-        """A diffusers pipeline that knows the tokens."""
-        return self.backbone(device).pipeline(self.tokens())
+        """A diffusers pipeline that knows the tokens and, where more than tokens was trained, has the weights."""
+        trained = {"weights": self.weights} if self.weights else {}
+        return self.backbone(device).pipeline(self.tokens(), **trained)
 
     def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
         """The model this run was made with, loaded on `device` (None: the best one here).
@@ -157,14 +166,26 @@ class Run:
             "model": self.info.get("model", {}).get("name"),
             "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},
             **document,
-            "files": {
-                **({"overlay": "overlay.png"} if self.has_picture else {}),
-                **({"embeddings": "embeddings.safetensors"} if self.learned else {}),
-            },
+            "files": {**({"overlay": "overlay.png"} if self.has_picture else {}), **self._learned_files()},
         }
+
+    def _learned_files(self) -> dict[str, str]:
+        files = {name: f"{name}.safetensors" for name in ("embeddings", "weights")}
+        return {name: file for name, file in files.items() if (self.path / file).is_file()}
 
     def __len__(self) -> int:
         return len(self.concepts)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+    return tensors
 
 
 def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:

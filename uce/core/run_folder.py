@@ -31,7 +31,18 @@ _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png"
           "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
 _FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors"}  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
-_LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scikit-learn", "scikit-image", "scipy", "hdbscan", "POT")
+_LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "scipy",
+    "hdbscan",
+    "POT",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
 
@@ -176,15 +187,23 @@ class RunFolder:
             if path.stem not in {*keep, *map(str, indexes)}:
                 path.unlink()
 
-    def write_concepts(self, concepts: Concepts, indexes: Sequence[int], tokens: Sequence[str]) -> None:
-        """concepts.json."""
+    def write_concepts(
+        self,
+        concepts: Concepts,
+        indexes: Sequence[int],
+        tokens: Sequence[str],
+        words: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        """concepts.json. `words`: per concept those nearest to its token; None before it is learned."""
         assert concepts.pixel_masks is not None
         height, width = concepts.pixel_masks.shape[1:]
         entries = []
         for row, (index, token) in enumerate(zip(indexes, tokens, strict=True)):
             mask = concepts.pixel_masks[row].numpy()
             entries.append(_concept_entry(index, token, mask, float(concepts.scores[row])))
-            entries[-1]["label"] = concepts.labels[row] if concepts.labels else None
+            entries[-1]["label"] = (concepts.labels[row] or None) if concepts.labels else None
+            if words is not None:
+                entries[-1]["words"] = list(words[row])
         document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
         write_json(self.path / "concepts.json", document)
 
@@ -203,6 +222,8 @@ class RunFolder:
         write_text(self.path / "history.csv", _csv(learned.history))
         if learned.weights:
             write_safetensors(self.path / "weights.safetensors", learned.weights)
+        else:  # those of an earlier method would spoil what the tokens draw
+            (self.path / "weights.safetensors").unlink(missing_ok=True)
 
 
 def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from uce.core.config import Config, load_config_file, resolve_config
 from uce.core.devices import load_backbone, resolve_run
 from uce.core.errors import ConfigError
 from uce.core.manager import Manager, load_manager
+from uce.core.provenance import require_makers
 
 _last_backbone: dict[tuple[Any, ...], Backbone] = {}
 
@@ -52,14 +53,16 @@ class Options:
             manager.pm.register(observer)
         return manager
 
-    def resolve(self, manager: Manager, base: Mapping[str, Any] | None = None) -> Config:
+    def resolve(self, manager: Manager, base: Mapping[str, Any] | None = None, origin: Path | None = None) -> Config:
         """The configuration with every "auto" decided.
 
         Args:
             manager: where plugins are looked up.
             base: a stored configuration that stands in the place of a file that the user did not give.
+            origin: the file that `base` was read from; its run's plugins must be here.
         """
         document = load_config_file(self.config) if self.config is not None else base
+        self._require_makers(manager, document or {}, origin)
         refiners = [self.refiner] if isinstance(self.refiner, str) else self.refiner
         assignments = list(self.set) if not isinstance(self.set, Mapping) else []
         values: dict[str, Any] = {
@@ -85,6 +88,15 @@ class Options:
             assignments=assignments,
         )
         return dataclasses.replace(config, run=resolve_run(config.run))
+
+    def _require_makers(self, manager: Manager, document: Mapping[str, Any], origin: Path | None) -> None:
+        """A configuration that lies in a run folder needs the plugins that made the run."""
+        stages = ("extractor", "clusterer", "refiner", "initializer", "optimizer")
+        chosen = [stage for stage in stages if getattr(self, stage)]
+        if self.config is not None:
+            require_makers(manager, self.config, document, chosen, ", or choose another with --{stage}")
+        elif origin is not None:
+            require_makers(manager, origin, document, chosen, ", or run the picture again with --overwrite")
 
 
 def backbone_for(manager: Manager, config: Config) -> Backbone:

@@ -5,6 +5,8 @@ runs, so that listing them is quick.
 """
 
 BUILTINS = (
+    # before stable-diffusion, which is asked last and says what is wrong with a model that nobody understands
+    "uce.plugins.backbones.stable_diffusion_xl:StableDiffusionXLBackbonePlugin",
     "uce.plugins.backbones.stable_diffusion:StableDiffusionBackbonePlugin",
     "uce.plugins.extractors.self_attention:SelfAttentionExtractor",
     "uce.plugins.clusterers.finch:FinchClusterer",
@@ -20,7 +22,11 @@ BUILTINS = (
     "uce.plugins.initializers.split_merge:SplitMergeInitializer",
     "uce.plugins.initializers.random:RandomInitializer",
     "uce.plugins.initializers.word_search:WordSearchInitializer",
+    "uce.plugins.initializers.words:WordsInitializer",
+    "uce.plugins.initializers.nearest_words:NearestWordsInitializer",
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+    "uce.plugins.optimizers.lora:LoraOptimizer",
+    "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
     "uce.plugins.exporters.diffusers:DiffusersExporter",
     "uce.plugins.exporters.a1111:A1111Exporter",
     "uce.plugins.exporters.comfyui:ComfyUIExporter",

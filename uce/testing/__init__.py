@@ -5,14 +5,24 @@
     def test_contract():
         check_plugin(MyClusterer)
 
-Needs nothing but uce itself; works in any test runner.
+Works in any test runner; pytest finds the fixtures of `uce.testing.pytest_plugin` by itself. Everything is imported
+when first used, so that a pytest run that needs none of it stays quick.
 """
 
 from __future__ import annotations
 
-from uce.testing.contract import check_plugin
-from uce.testing.doubles import tiny_attention, tiny_backbone, tiny_concepts, tiny_labels, tiny_picture
-from uce.testing.rules import ContractError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "ContractError": "rules",
+    "check_plugin": "contract",
+    "tiny_attention": "doubles",
+    "tiny_backbone": "doubles",
+    "tiny_concepts": "doubles",
+    "tiny_labels": "doubles",
+    "tiny_picture": "doubles",
+}
 
 __all__ = [
     "ContractError",
@@ -23,3 +33,18 @@ __all__ = [
     "tiny_labels",
     "tiny_picture",
 ]
+
+if TYPE_CHECKING:
+    from uce.testing.contract import check_plugin
+    from uce.testing.doubles import tiny_attention, tiny_backbone, tiny_concepts, tiny_labels, tiny_picture
+    from uce.testing.rules import ContractError
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"uce.testing.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'uce.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

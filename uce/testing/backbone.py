@@ -21,13 +21,18 @@ from torch import Tensor
 
 from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt
 from uce.core.errors import ModelError, StageInputError
+from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
 from uce.testing.doubles import SIDE
 
 BEGIN, END, PAD, FIRST_WORD = 0, 1, 2, 3
 EXACT = "donot_use_mm_for_euclid_dist"
 VOCABULARY = 64
 LENGTH = 24
+WORDS = ("ball", "bird", "boat", "book", "cat", "chair", "cloud", "cup", "dog", "door", "fish", "hat", "house", "lamp",
+         "moon", "mug", "owl", "rose", "shoe", "star", "sun", "table", "tree", "wheel")  # fmt: skip
 LAYERS = (("down_blocks.0", 8), ("mid_block", 4), ("up_blocks.0", 8))  # name, cells per side of the model's own latent
+# Weights that can be trained, and their names in a diffusers UNet
+MODULES = {"own": "attn1.to_v", "query": "attn2.to_q", "value": "attn2.to_v"}
 
 
 class TinyBackbone:
@@ -42,9 +47,12 @@ class TinyBackbone:
         self.encoders = encoders
         self.tables = {name: torch.randn(VOCABULARY, 6 + 4 * i, generator=generator) for i, name in enumerate(encoders)}
         width = sum(table.shape[1] for table in self.tables.values())
+        self.own = torch.eye(self.latent_channels)
         self.query = torch.randn(self.latent_channels + 2, width, generator=generator)
         self.value = torch.randn(width, self.latent_channels, generator=generator) / width**0.5
         self.fingerprint = f"tiny-{'-'.join(encoders)}"
+        self._trained: Mapping[str, tuple[Tensor, ...]] = {}
+        self._scale = 1.0
         self._requests: tuple[Capture, ...] = ()
         self._maps: list[LayerMap] = []
 
@@ -88,6 +96,9 @@ class TinyBackbone:
     def word_ids(self, word: str, encoder: str) -> list[int]:
         return [_word_id(piece) for piece in re.findall(r"<[^<>\s]+>|\w+|[^\w\s]", word)]
 
+    def words(self, encoder: str) -> dict[str, int]:
+        return {word: _word_id(word) for word in WORDS}
+
     def _share(self, timesteps: Tensor) -> Tensor:
         """Part of the latent that is noise, (B, 1, 1, 1)."""
         return (timesteps.float() / self.num_timesteps).clamp(0, 1)[:, None, None, None]
@@ -106,10 +117,11 @@ class TinyBackbone:
             size = (height, width)
             cells_BnF = _with_places(F.adaptive_avg_pool2d(noisy.float(), size))
             own_Bnn = (-6 * torch.cdist(cells_BnF, cells_BnF, compute_mode=EXACT)).softmax(dim=-1)
-            cross_BnL = (cells_BnF @ self.query @ conditioning.states.mT / 4).softmax(dim=-1)
+            cross_BnL = (cells_BnF @ self._weight("query") @ conditioning.states.mT / 4).softmax(dim=-1)
+            own_BnC = cells_BnF[..., : self.latent_channels] @ self._weight("own")
             self._keep(name, "self", size, own_Bnn)
             self._keep(name, "cross", size, cross_BnL)
-            mixed = cross_BnL @ conditioning.states @ self.value + own_Bnn @ cells_BnF[..., : self.latent_channels]
+            mixed = cross_BnL @ conditioning.states @ self._weight("value") + own_Bnn @ own_BnC
             mixed = mixed.mT.reshape(len(noisy), self.latent_channels, *size)
             total = total + F.interpolate(mixed, size=noisy.shape[2:], mode="nearest") / len(LAYERS)
         return total
@@ -133,7 +145,58 @@ class TinyBackbone:
         finally:
             self._requests, self._maps = before
 
-    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
+    def _weight(self, name: str) -> Tensor:
+        """`query` or `value` as it counts now."""
+        weight: Tensor = getattr(self, name)
+        trained = self._trained.get(MODULES[name], ())
+        return (
+            weight
+            if not trained
+            else trained[0]
+            if len(trained) == 1
+            else weight + self._scale * (trained[1] @ trained[0]).mT
+        )
+
+    @contextmanager
+    def train_weights(self, tuning: Tuning) -> Iterator[TrainedWeights]:
+        chosen = chosen_modules(MODULES.values(), tuning.modules)
+        generator, trained = torch.Generator().manual_seed(tuning.seed), {}
+        for name, module in MODULES.items():
+            if module in chosen:
+                inputs, outputs = getattr(self, name).shape
+                down, up = torch.randn(tuning.rank, inputs, generator=generator), torch.zeros(outputs, tuning.rank)
+                trained[module] = (down, up) if tuning.kind == "lora" else (getattr(self, name).clone(),)
+        parameters = {
+            f"{module}.{i}": x.requires_grad_() for module, pair in trained.items() for i, x in enumerate(pair)
+        }
+        scale = tuning.alpha / tuning.rank
+        with self._computing(trained, scale):
+            yield TrainedWeights(parameters, lambda: _named(trained, scale))
+
+    @contextmanager
+    def use_weights(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        trained: dict[str, tuple[Tensor, ...]] = {}
+        for module in MODULES.values():
+            names = [f"{PREFIX}{module}{end}" for end in (LORA_DOWN, LORA_UP)]
+            found = [weights[name] for name in (*names, f"{PREFIX}{module}.weight") if name in weights]
+            if found:
+                trained[module] = tuple(found)
+        with self._computing(trained):
+            yield
+
+    @contextmanager
+    def _computing(self, trained: Mapping[str, tuple[Tensor, ...]], scale: float = 1.0) -> Iterator[None]:
+        """Within the block, `trained` tensors count: one in a weight's place, or a LoRA pair `scale` times on top."""
+        before = self._trained, self._scale
+        self._trained, self._scale = trained, scale
+        try:
+            yield
+        finally:
+            self._trained, self._scale = before
+
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
         raise ModelError("the tiny model of uce.testing has no diffusers pipeline; use generate, or a real model")
 
     def generate(
@@ -162,6 +225,16 @@ class TinyBackbone:
                 pixels = ((self.decode(latent)[0] + 1) * 127.5).round().byte().permute(1, 2, 0)
                 pictures.append(Image.fromarray(pixels.numpy()))
         return pictures
+
+
+def _named(trained: Mapping[str, tuple[Tensor, ...]], scale: float) -> dict[str, Tensor]:
+    """Trained tensors in the format of weights.safetensors."""
+    named = {}
+    for module, tensors in trained.items():
+        ends = (".weight",) if len(tensors) == 1 else (LORA_DOWN, LORA_UP)
+        for end, tensor in zip(ends, tensors, strict=True):
+            named[f"{PREFIX}{module}{end}"] = tensor.detach().clone() * (scale if end == LORA_UP else 1.0)
+    return named
 
 
 def _word_id(word: str) -> int:

@@ -25,6 +25,18 @@ RESULTS: dict[str, type] = {
     "optimizer": LearnedConcepts,
 }
 
+# The built-in that a wrapper of a stage is tried around, and its settings.
+INNER: dict[str, tuple[str, dict[str, Any]]] = {
+    "extractor": ("uce.plugins.extractors.self_attention:SelfAttentionExtractor", {}),
+    "clusterer": ("uce.plugins.clusterers.finch:FinchClusterer", {}),
+    "refiner": ("uce.plugins.refiners.none:NoRefiner", {}),
+    "initializer": ("uce.plugins.initializers.random:RandomInitializer", {}),
+    "optimizer": (
+        "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
+        {"steps": 1, "merge_step": 1, "alignment_iterations": 10},
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Case:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
-from uce.core import data, events
+from uce.core import events
 from uce.core.backbone import Backbone
 from uce.core.context import Context
-from uce.core.errors import StageInputError, UceError
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager, PluginInfo
-from uce.core.plugin_sources import Candidate, kebab
+from uce.core.plugin_sources import Candidate, is_plugin_name, kebab
 from uce.core.settings import Settings
-from uce.testing.cases import RESULTS, Case, cases
+from uce.testing.cases import INNER, RESULTS, Case, cases
+from uce.testing.refusals import judge
 from uce.testing.results import findings
 from uce.testing.rules import ContractError, differing, digests, global_state, seeded_globals
 
@@ -30,6 +31,8 @@ def check_plugin(
     plugin: Any, *, settings: Mapping[str, Any] | None = None, backbone: Backbone | None = None
 ) -> PluginInfo:
     """Run every stage hook of `plugin` on tiny inputs and check what DESIGN asks of a plugin.
+
+    A wrapper of a stage is run around a built-in of that stage, and what comes out must keep the same rules.
 
     Rules: its hooks are hooks of uce; it has a docstring and a kebab-case name; its settings are a frozen
     `uce.Settings` with every field described; a stage returns its own type, of the right shapes, on the inputs' device;
@@ -50,11 +53,34 @@ def check_plugin(
     manager, info = _register(_instance(plugin))
     _check_description(info)
     _check_settings_class(info)
-    for stage in info.stages:
-        if stage in STAGE_HOOKS:
-            chosen = _settings(info, settings)
-            for case in cases(stage, backbone):
-                _check_case(manager, info, stage, case, chosen)
+    tried = [(stage, info) for stage in info.stages if stage in STAGE_HOOKS]
+    tried += [(stage, _wrapped(manager, stage)) for stage in info.wraps if stage in STAGE_HOOKS]
+    for stage, called in tried:
+        own = called is info
+        chosen = _settings(called, settings if own else INNER[stage][1])
+        where = _where(info, f"{'' if own else 'wrapper of the '}{stage}")
+        for case in cases(stage, backbone):
+            _check_case(_Call(manager, called, stage, chosen, where), case)
+    return info
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Whom to call for a stage, with which settings, and how messages name it."""
+
+    manager: Manager
+    called: PluginInfo
+    stage: str
+    settings: Settings
+    where: str
+
+
+def _wrapped(manager: Manager, stage: str) -> PluginInfo:
+    """The built-in of `stage` that a wrapper is tried around."""
+    module, _, attribute = INNER[stage][0].partition(":")
+    obj = getattr(import_module(module), attribute)()
+    info = manager.register(Candidate(f"inner-{stage}", obj, "uce-concepts", "", "built-in"))
+    assert info is not None, manager.failures
     return info
 
 
@@ -89,8 +115,8 @@ def _register(obj: Any) -> tuple[Manager, PluginInfo]:
     return manager, info
 
 
-def _where(info: PluginInfo, stage: str = "", case: str = "") -> str:
-    return f"{stage or 'plugin'} {info.name!r}" + (f" (on {case})" if case else "")
+def _where(info: PluginInfo, stage: str = "plugin") -> str:
+    return f"{stage} {info.name!r}"
 
 
 def _check_description(info: PluginInfo) -> None:
@@ -104,7 +130,7 @@ def _check_description(info: PluginInfo) -> None:
             "its first line is what `uce plugins` shows: say in one line what it does and when to choose it",
         )
     own = getattr(info.obj, "name", info.name)
-    if not isinstance(own, str) or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", own):
+    if not isinstance(own, str) or not is_plugin_name(own):
         raise ContractError(
             "kebab-case name", _where(info), f"its name is {own!r}", "use small letters, digits and single dashes"
         )
@@ -131,6 +157,15 @@ def _check_settings_class(info: PluginInfo) -> None:
                 f"the setting {name!r} has no description",
                 f'write {name}: ... = pydantic.Field(..., description="what it does")',
             )
+    try:
+        found.model_json_schema()
+    except Exception as error:
+        raise ContractError(
+            "settings",
+            where,
+            f"its Settings have no JSON schema: {' '.join(str(error).split())}",
+            "use types that `uce plugins show` can describe: numbers, words, lists",
+        ) from error
 
 
 def _settings(info: PluginInfo, given: Mapping[str, Any] | None) -> Settings:
@@ -158,23 +193,23 @@ def _settings(info: PluginInfo, given: Mapping[str, Any] | None) -> Settings:
     return chosen
 
 
-def _check_case(manager: Manager, info: PluginInfo, stage: str, case: Case, settings: Settings) -> None:
+def _check_case(call: _Call, case: Case) -> None:
     """Two calls, between which only what must not matter differs."""
-    where = _where(info, stage, case.name)
-    first = _call(manager, info, stage, case, settings, global_seed=1)
+    where = f"{call.where} (on {case.name})"
+    first = _result(call, case, where, global_seed=1)
     if first is not _REFUSED:
-        kind = RESULTS[stage]
+        kind = RESULTS[call.stage]
         if not isinstance(first, kind):
             raise ContractError(
                 "returned type",
                 where,
                 f"it returned {type(first).__name__}",
-                f"{STAGE_HOOKS[stage]} returns uce.core.{kind.__name__}",
+                f"{STAGE_HOOKS[call.stage]} returns uce.core.{kind.__name__}",
             )
-        for rule, found, mend in findings(stage, first, case.make(), case.degenerate):
+        for rule, found, mend in findings(call.stage, first, case.make(), case.degenerate):
             raise ContractError(rule, where, found, mend)
     before = digests(first)
-    second = _call(manager, info, stage, case, settings, global_seed=2, strict=True)
+    second = _result(call, case, where, global_seed=2, strict=True)
     changed = differing(before, digests(second))
     if changed:
         raise ContractError(
@@ -185,30 +220,21 @@ def _check_case(manager: Manager, info: PluginInfo, stage: str, case: Case, sett
         )
 
 
-def _call(
-    manager: Manager,
-    info: PluginInfo,
-    stage: str,
-    case: Case,
-    settings: Settings,
-    *,
-    global_seed: int,
-    strict: bool = False,
-) -> Any:
+def _result(call: _Call, case: Case, where: str, *, global_seed: int, strict: bool = False) -> Any:
     """The hook's result, or `_REFUSED` where it refused a degenerate input; inputs must be as they were.
 
     `strict`: global state must be, too (not asked at the first call, where imports may draw random numbers).
     """
-    where, arguments = _where(info, stage, case.name), case.make()
-    heard: list[Any] = []
-    context = Context(seed=7, stage=stage, emit=heard.append)
+    arguments, heard = case.make(), list[Any]()
+    context = Context(seed=7, stage=call.stage, emit=heard.append)
     before = digests(arguments)
     with seeded_globals(global_seed):
         state = global_state()
         try:
-            result = manager.caller(stage, info)(**arguments, settings=settings, context=context)
+            hook = call.manager.caller(call.stage, call.called)
+            result = hook(**arguments, settings=call.settings, context=context)
         except Exception as error:
-            _judge(error, where, case)
+            judge(error, where, case.degenerate)
             result = _REFUSED
         touched = differing(state, global_state())
     if touched and strict:
@@ -232,50 +258,3 @@ def _call(
                 "events", where, f"it emitted {type(event).__name__}", "emit uce.core.Step, which observers know"
             )
     return result
-
-
-def _judge(error: Exception, where: str, case: Case) -> None:
-    """A refusal of a degenerate input is fine; everything else breaks a rule."""
-    kind, text = type(error).__name__, " ".join(str(error).split())
-    if isinstance(error, StageInputError) and _from_data(error):
-        raise ContractError(
-            "valid data", where, f"it made data that is not valid: {text}", "mend what it puts into its result"
-        ) from error
-    if not isinstance(error, UceError):
-        raise ContractError(
-            "error style",
-            where,
-            f"it raised {kind}: {text}",
-            "return a result, or raise uce.core.StageInputError with one sentence: what, found, allowed, next step",
-        ) from error
-    if not case.degenerate:
-        raise ContractError(
-            "works on ordinary input",
-            where,
-            f"it refused: {text}",
-            "let it work here, or pass check_plugin(..., settings={...}) that fit so small an input",
-        ) from error
-    if not isinstance(error, StageInputError):
-        raise ContractError(
-            "error style",
-            where,
-            f"it raised {kind}: {text}",
-            "raise a uce.core.StageInputError",
-        ) from error
-    if "\n" in str(error).strip() or not 10 <= len(text) <= 400:
-        raise ContractError(
-            "error style",
-            where,
-            f"its error is not one sentence: {str(error)[:200]!r}",
-            "say in one line what is wrong, what was found and what to do",
-        ) from error
-
-
-def _from_data(error: Exception) -> bool:
-    """Whether one of the data classes refused what the plugin put into it."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-        if traceback.tb_frame.f_code.co_filename == data.__file__:
-            return True
-    return False

@@ -36,6 +36,22 @@ def original_layout(unet: Any, vae: Any, text_encoder: Any, *, open_clip: bool) 
     return {key: value.clone().contiguous() for key, value in tensors.items()}
 
 
+def original_layout_xl(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> dict[str, Tensor]:
+    """All four parts of a Stable Diffusion XL in one state dict, with what real files hold besides."""
+    second = text_encoder_2.state_dict()
+    width = text_encoder.config.max_position_embeddings
+    tensors = {
+        **_under("model.diffusion_model.", _unet(unet.state_dict(), unet.config.layers_per_block)),
+        **_under("first_stage_model.", _vae(vae.state_dict(), len(vae.config.block_out_channels))),
+        **_under("conditioner.embedders.0.", _plain_clip(text_encoder.state_dict())),
+        **_under("conditioner.embedders.1.", _open_clip(second)),
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(width)[None],
+        "conditioner.embedders.1.model.text_projection": second["text_projection.weight"].T,
+        "conditioner.embedders.1.model.logit_scale": torch.tensor(4.6),
+    }
+    return {key: value.clone().contiguous() for key, value in tensors.items()}
+
+
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + key: value for key, value in tensors.items()}
 
@@ -48,6 +64,8 @@ def _unet(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
         fixed = {
             "time_embedding.linear_1": "time_embed.0",
             "time_embedding.linear_2": "time_embed.2",
+            "add_embedding.linear_1": "label_emb.0.0",
+            "add_embedding.linear_2": "label_emb.0.2",
             "conv_in": "input_blocks.0.0",
             "conv_norm_out": "out.0",
             "conv_out": "out.2",

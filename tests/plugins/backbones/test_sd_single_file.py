@@ -115,6 +115,11 @@ def test_single_files_of_other_families(original: dict[str, Any], load_backbone:
     save_file(original["tensors"] | {key: torch.zeros(32, 5)}, original["path"])
     with pytest.raises(ModelError, match=r"reads text states of width 5; Stable Diffusion 1.x has 768, 2.x has 1024"):
         load_backbone(original["path"])
+    for key, family in (("joint_blocks.0.x", "Stable Diffusion 3"), ("double_blocks.0.x", "Flux")):
+        for prefix in ("", "model.diffusion_model."):
+            save_file({prefix + key: torch.zeros(1)}, original["path"])
+            with pytest.raises(ModelError, match=rf"is a {family} checkpoint, which cannot be used: uce works with"):
+                load_backbone(original["path"])
     save_file({"conditioner.embedders.0.x": torch.zeros(1)}, original["path"])
     assert load_backbone(original["path"]) is None
 

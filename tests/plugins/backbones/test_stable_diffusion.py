@@ -200,6 +200,9 @@ def test_half_precision(tiny_pipeline: Path, load_backbone: Load, tiny_backbone:
     )
     assert found.dtype is torch.float32 and torch.allclose(found, expected, atol=0.1 * float(expected.abs().max()))
     assert half.encode_image(torch.zeros(1, 3, 64, 64)).dtype is torch.float32
+    pipe = half.pipeline()
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe("a cat", num_inference_steps=1).images[0].size == (64, 64)
 
 
 def test_same_seed_same_picture_whatever_the_batch(backbone: Any) -> None:
@@ -364,7 +367,7 @@ def test_pickles_are_refused(tmp_path: Path, load_backbone: Load, name: str) -> 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./gone", "gone.safetensors", "a/b/c"])
 def test_what_does_not_exist_is_refused(load_backbone: Load, name: str) -> None:
-    with pytest.raises(ModelError, match=r"does not exist; give mini, sd1.5, sd2.1, a diffusers folder"):
+    with pytest.raises(ModelError, match=r"does not exist; give mini, sd1.5, sd2.1, sdxl, a diffusers folder"):
         load_backbone(name)
 
 
@@ -377,6 +380,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, load_backbone: Load) 
 def test_other_pipelines_are_left_to_other_plugins(copied: Path, load_backbone: Load) -> None:
     edit(copied / "model_index.json", _class_name="StableDiffusionXLPipeline")
     assert load_backbone(copied) is None
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "StableDiffusion3Pipeline", "StableDiffusionInpaintPipeline"])
+def test_other_families_are_named(copied: Path, load_backbone: Load, name: str) -> None:
+    edit(copied / "model_index.json", _class_name=name)
+    with pytest.raises(
+        ModelError, match=rf"is a {name}, which cannot be used: uce works with .* 1.x, 2.x and XL; give"
+    ):
+        load_backbone(copied)
 
 
 @pytest.mark.parametrize("name", ["org/name", "sd1.5", "sd2.1"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -83,7 +84,7 @@ class Alignment:
     iterations: int
 
     @classmethod
-    def prepare(cls, backbone: Backbone, concepts: Concepts, probe: Prompt, options: TrainingOptions) -> Alignment:
+    def prepare(cls, backbone: Backbone, concepts: Concepts, probe: Prompt, options: TrainingOptions) -> Self:
         """Find the layers with one UNet pass without gradient on an empty latent."""
         side, device = backbone.latent_side, backbone.device
         empty = torch.zeros(1, backbone.latent_channels, side, side, device=device)

@@ -5,7 +5,6 @@ What does not change is done once (the picture and its mirror image are encoded 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -14,13 +13,14 @@ from torch import Tensor
 from uce.core.backbone import Backbone, Prompt
 from uce.core.context import Context
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.errors import StageInputError
 from uce.core.picture import Picture
 from uce.core.training.alignment import Alignment
+from uce.core.training.model_weights import ModelWeights
 from uce.core.training.objective import TERMS, Objective, resize_masks, widen_masks
 from uce.core.training.options import TrainingOptions
-from uce.core.training.schedule import Schedule, Update
-from uce.core.training.updates import Updates, identity_of, rate_unit, require_concepts
+from uce.core.training.phases import training_identity
+from uce.core.training.schedule import Schedule, Update, UpdatePlan, fitting_groups
+from uce.core.training.updates import UpdateLoop, rate_unit, require_concepts
 
 
 def train(
@@ -30,17 +30,44 @@ def train(
     image: Picture,
     options: TrainingOptions,
     context: Context,
+    *,
+    weights: ModelWeights | None = None,
+    schedule: UpdatePlan | None = None,
+    alignment: type[Alignment] = Alignment,
 ) -> LearnedConcepts:
-    """Learn one vector per concept and text encoder.
+    """Learn one vector per concept and text encoder, and the model's `weights` where they are given.
+
+    Args:
+        plan: starting vectors. Split starts train apart while an update's phase is "split", then are averaged.
+        weights: what of the model trains too; see `uce.core.tuning`.
+        schedule: which prompts every update sees; None: the paper's, as `options` say.
+        alignment: what the attention term compares, and how; its `prepare` is called.
 
     Raises:
         StageInputError: no concepts, a plan for another number of them, or a loss that is not finite.
     """
     require_concepts(plan, concepts)
-    return Training(plan, concepts, backbone, image, options, context).run()
+    return Training(plan, concepts, backbone, image, options, context, weights, schedule, alignment).run()
 
 
-class Training(Updates):
+def count_updates(plan: TokenPlan, options: TrainingOptions) -> int:
+    """Optimiser updates of a training with the paper's schedule."""
+    return paper_schedule(plan, options, groups=((),)).total
+
+
+def paper_schedule(plan: TokenPlan, options: TrainingOptions, groups: tuple[tuple[int, ...], ...]) -> Schedule:
+    """As `options` say, for the plan's concepts and split tokens."""
+    return Schedule(
+        steps=options.steps,
+        merge_step=options.merge_step,
+        num_concepts=len(plan.tokens),
+        num_splits=plan.num_splits,
+        batched=options.schedule == "batched",
+        groups=groups,
+    )
+
+
+class Training(UpdateLoop):
     """State of a training while it runs."""
 
     terms = TERMS
@@ -53,18 +80,17 @@ class Training(Updates):
         image: Picture,
         options: TrainingOptions,
         context: Context,
+        weights: ModelWeights | None,
+        schedule: UpdatePlan | None,
+        alignment: type[Alignment],
     ) -> None:
-        learned_from = (*plan.starts.values(), concepts.masks, concepts.maps, image.pixels)
-        super().__init__(plan, backbone, context, identity_of(options.digest(), learned_from, context, backbone))
-        self.options = options
+        facts = options.digest() + (weights.digest() if weights else "")
+        identity = training_identity(facts, plan, concepts, backbone, image, context)
+        super().__init__(plan, backbone, context, identity, weights, train_tokens=options.train_tokens)
+        self.options, self.alignment = options, alignment
         self.prompts: dict[tuple[int, ...], Prompt] = {}
-        self.schedule = Schedule(
-            steps=options.steps,
-            merge_step=options.merge_step,
-            num_concepts=len(concepts),
-            num_splits=plan.num_splits,
-            batched=options.schedule == "batched",
-            groups=self._groups(len(concepts)),
+        self.schedule = schedule or paper_schedule(
+            plan, options, fitting_groups(backbone, plan.tokens, options.template)
         )
         self.rate = options.learning_rate * rate_unit(backbone, options.rate_unit)
         self.longest = self._longest()
@@ -81,9 +107,12 @@ class Training(Updates):
         prompts = [self._prompt(rows) for rows in update.prompts]
         draws = self.objective.draws(self.context, update)
         terms = self.objective.backward(self.rows, prompts, update.prompts, draws, update.phase == "split")
-        options = self.options
-        self.rows.update(self._learning_rate(update), options.weight_decay, options.clip, self.objective.scale)
-        self.rows.limit(self.longest)
+        options, share, scale = self.options, self._share(update), self.objective.scale
+        if options.train_tokens:
+            self.rows.update(self.rate * share, options.weight_decay, options.clip, scale)
+            self.rows.limit(self.longest)
+        if self.weights:
+            self.weights.update(share, scale)
         return terms
 
     def _longest(self) -> dict[str, float]:
@@ -94,9 +123,10 @@ class Training(Updates):
         lengths = {encoder: float(table.float().norm(dim=1).median()) for encoder, table in tables.items()}
         return {encoder: self.options.norm_limit * length for encoder, length in lengths.items()}
 
-    def _learning_rate(self, update: Update) -> float:
+    def _share(self, update: Update) -> float:
+        """What is left of the learning rate."""
         last = self.options.cool_down * self.schedule.total
-        return self.rate * min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
+        return min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
 
     def _prompt(self, rows: tuple[int, ...]) -> Prompt:
         """The prompt that shows token rows; tokenised once."""
@@ -104,20 +134,6 @@ class Training(Updates):
             words = {self.plan.tokens[row % len(self.plan.tokens)]: row for row in rows}
             self.prompts[rows] = self.backbone.tokenize(self.options.template.format(" and ".join(words)), words)
         return self.prompts[rows]
-
-    def _groups(self, num_concepts: int) -> tuple[tuple[int, ...], ...]:
-        """All concepts in one prompt, or as few groups of equal size as the text encoder can read."""
-        for parts in range(1, num_concepts + 1):
-            size = math.ceil(num_concepts / parts)
-            words = {self.plan.tokens[k]: k for k in range(size)}
-            try:
-                self.backbone.tokenize(self.options.template.format(" and ".join(words)), words)
-            except StageInputError:
-                if size == 1:
-                    raise
-                continue
-            return tuple(tuple(range(i, min(i + size, num_concepts))) for i in range(0, num_concepts, size))
-        raise AssertionError("a group of one concept is tried last")
 
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:
         backbone = self.backbone
@@ -128,6 +144,6 @@ class Training(Updates):
         masks = widen_masks(masks, self.options.margin).to(latents.device)
         alignment = None
         if self.options.attention_weight > 0 and self.options.steps > 0:
-            alignment = Alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
+            alignment = self.alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
         mirrored = torch.stack([masks, masks.flip(-1)])
         return Objective(backbone, self.options, latents, mirrored, alignment, self.micro_batch)

@@ -34,6 +34,7 @@ class TrainingOptions:
         noise_low, noise_high: the part of the noise schedule from which timesteps are drawn, as fractions.
         timesteps: "random" (the paper's), or "spread": every prompt walks evenly through the range from a random start.
         template: the prompt; "{}" stands for the tokens, joined by " and ".
+        train_tokens: false keeps the tokens as they start, where only the model's weights learn.
     """
 
     steps: int = 500
@@ -58,7 +59,20 @@ class TrainingOptions:
     noise_high: float = 1.0
     timesteps: Literal["random", "spread"] = "random"
     template: str = "a photo of {}"
+    train_tokens: bool = True
 
     def digest(self) -> str:
         """Hash of all values."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def require_one_place(template: str) -> str:
+    """A prompt's template as it is, for validators.
+
+    Raises:
+        ValueError: not exactly one "{}", or other braces.
+    """
+    rest = template.replace("{}", "")
+    if template.count("{}") != 1 or "{" in rest or "}" in rest:
+        raise ValueError("must hold {} exactly once and no other braces")
+    return template

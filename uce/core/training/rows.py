@@ -1,28 +1,24 @@
-"""The only parameters of a training: the concept tokens' rows, and AdamW over them.
-
-AdamW is written out because its state lives on K * S rows, must survive the merge and be saved whole; it repeats
-`torch.optim.AdamW` bit for bit (and spares its start-up: the first step of a torch optimiser imports the compiler).
+"""The concept tokens' rows, the only parameters of most trainings, with their AdamW state.
 
 Legend: K concepts; S split tokens; V rows, S * K before the merge and K after; D width of a text encoder.
-Source: Loshchilov and Hutter, ICLR 2019.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+from uce.core.training.adamw import adamw, taken_gradients
 
 
 class TokenRows:
     """Learned vectors of every text encoder with their Adam moments."""
 
-    def __init__(self, starts: Mapping[str, Tensor], device: str) -> None:
-        """`starts`: per text encoder float (K, S, D)."""
+    def __init__(self, starts: Mapping[str, Tensor], device: str, *, trained: bool = True) -> None:
+        """`starts`: per text encoder float (K, S, D); without `trained` they take no gradient."""
+        self.trained = trained
         self.num_concepts, self.num_splits = next(iter(starts.values())).shape[:2]
         self.vectors = {
             encoder: start.transpose(0, 1).reshape(-1, start.shape[2]).to(device, torch.float32, copy=True)
@@ -32,7 +28,7 @@ class TokenRows:
         self.second = {encoder: torch.zeros_like(rows) for encoder, rows in self.vectors.items()}
         self.num_updates = 0
         for rows_VD in self.vectors.values():
-            rows_VD.requires_grad_(True)
+            rows_VD.requires_grad_(trained)
 
     @property
     def num_rows(self) -> int:
@@ -47,23 +43,10 @@ class TokenRows:
             scale: what the loss was multiplied by.
         """
         self.num_updates += 1
-        grads = {
-            encoder: torch.zeros_like(rows) if rows.grad is None else rows.grad / scale
-            for encoder, rows in self.vectors.items()
-        }
-        if clip > 0:
-            norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
-            shrink = (clip / (norm + 1e-6)).clamp(max=1.0)
-            grads = {encoder: grad * shrink for encoder, grad in grads.items()}
-        correction1, correction2 = 1 - BETA1**self.num_updates, 1 - BETA2**self.num_updates
-        for encoder, rows_VD in self.vectors.items():
-            first, second, grad = self.first[encoder], self.second[encoder], grads[encoder]
-            rows_VD.mul_(1 - learning_rate * weight_decay)
-            first.lerp_(grad, 1 - BETA1)
-            second.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
-            spread = (second.sqrt() / math.sqrt(correction2)).add_(EPSILON)
-            rows_VD.addcdiv_(first, spread, value=-learning_rate / correction1)
-            rows_VD.grad = None
+        grads = taken_gradients(self.vectors, clip, scale)
+        for key, rows_VD in self.vectors.items():
+            first, second = self.first[key], self.second[key]
+            adamw(rows_VD, grads[key], first, second, self.num_updates, learning_rate, weight_decay)
 
     @torch.no_grad()
     def limit(self, norms: Mapping[str, float]) -> None:
@@ -77,7 +60,7 @@ class TokenRows:
         """Average each concept's split tokens. As in the paper's code the moments of its first split live on."""
         for encoder, rows_VD in self.vectors.items():
             merged_KD = rows_VD.reshape(-1, self.num_concepts, rows_VD.shape[1]).mean(dim=0)
-            self.vectors[encoder] = merged_KD.requires_grad_(True)
+            self.vectors[encoder] = merged_KD.requires_grad_(self.trained)
             self.first[encoder] = self.first[encoder][: self.num_concepts].clone()
             self.second[encoder] = self.second[encoder][: self.num_concepts].clone()
 
@@ -92,6 +75,6 @@ class TokenRows:
             vectors, first, second = (
                 tensors[f"{name}.{encoder}"].to(rows_VD.device, copy=True) for name in ("vectors", "first", "second")
             )
-            self.vectors[encoder] = vectors.requires_grad_(True)
+            self.vectors[encoder] = vectors.requires_grad_(self.trained)
             self.first[encoder], self.second[encoder] = first, second
         self.num_updates = num_updates

@@ -6,8 +6,13 @@ row k is concept k. So the concept of a row is always `row % K`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from uce.core.backbone import Backbone
+from uce.core.errors import StageInputError
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,41 @@ class Update:
     step: int
     phase: str
     prompts: tuple[tuple[int, ...], ...]
+
+
+class UpdatePlan(Protocol):
+    """A schedule of any kind. What it decides may depend on an update's number only, so that a training resumes."""
+
+    @property
+    def total(self) -> int:
+        """Optimiser updates altogether."""
+
+    def updates(self, done: int = 0) -> Iterator[Update]:
+        """The updates after the first `done`."""
+
+
+def fitting_groups(backbone: Backbone, tokens: Sequence[str], template: str) -> tuple[tuple[int, ...], ...]:
+    """All concepts in one prompt, or as few groups of equal size as the text encoder can read.
+
+    Args:
+        tokens: K concept tokens.
+        template: the prompt; "{}" stands for the tokens, joined by " and ".
+
+    Raises:
+        StageInputError: not even one token fits.
+    """
+    num_concepts = len(tokens)
+    for parts in range(1, num_concepts + 1):
+        size = math.ceil(num_concepts / parts)
+        words = {tokens[k]: k for k in range(size)}
+        try:
+            backbone.tokenize(template.format(" and ".join(words)), words)
+        except StageInputError:
+            if size == 1:
+                raise
+            continue
+        return tuple(tuple(range(i, min(i + size, num_concepts))) for i in range(0, num_concepts, size))
+    raise AssertionError("a group of one concept is tried last")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from uce.core.context import Context
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.errors import StageInputError
 from uce.core.events import Step
+from uce.core.training.model_weights import ModelWeights
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update
 
@@ -61,7 +62,7 @@ def choose_micro_batch(backbone: Backbone) -> int:
     return max(1, min(32, 8192 // cells))
 
 
-class Updates(ABC):
+class UpdateLoop(ABC):
     """A training while it runs. A subclass says which updates there are and what one does.
 
     Attributes:
@@ -73,10 +74,25 @@ class Updates(ABC):
 
     terms: Sequence[str]
 
-    def __init__(self, plan: TokenPlan, backbone: Backbone, context: Context, identity: str) -> None:
-        """`identity`: what a checkpoint must belong to."""
+    def __init__(
+        self,
+        plan: TokenPlan,
+        backbone: Backbone,
+        context: Context,
+        identity: str,
+        weights: ModelWeights | None = None,
+        *,
+        train_tokens: bool = True,
+    ) -> None:
+        """
+        Args:
+            identity: what a checkpoint must belong to.
+            weights: tensors of the model that `step` updates, too.
+            train_tokens: whether the rows take a gradient.
+        """
         self.plan, self.backbone, self.context, self.identity = plan, backbone, context, identity
-        self.rows = TokenRows(plan.starts, backbone.device)
+        self.weights = weights
+        self.rows = TokenRows(plan.starts, backbone.device, trained=train_tokens)
         self.history: list[dict[str, float | int | str]] = []
         self.pending: list[tuple[Update, Tensor]] = []
         self.micro_batch = context.micro_batch or choose_micro_batch(backbone)
@@ -116,7 +132,8 @@ class Updates(ABC):
         self._flush()
         self._merge()
         embeddings = {encoder: rows.detach().cpu()[:, None] for encoder, rows in self.rows.vectors.items()}
-        return LearnedConcepts(self.plan.tokens, embeddings, history=tuple(self.history))
+        trained = self.weights.export() if self.weights else None
+        return LearnedConcepts(self.plan.tokens, embeddings, trained, tuple(self.history))
 
     @property
     def _flush_every(self) -> int:
@@ -153,7 +170,8 @@ class Updates(ABC):
             "micro_batch": self.micro_batch,
             "history": list(self.history),
         }
-        self.context.checkpoint.save(self.rows.tensors(), values)
+        tensors = self.rows.tensors() | (self.weights.tensors() if self.weights else {})
+        self.context.checkpoint.save(tensors, values)
 
     def _restore(self) -> int:
         """Take up the saved state, if it belongs to this training; returns how many updates it holds."""
@@ -162,6 +180,8 @@ class Updates(ABC):
             return 0
         tensors, values = state
         self.rows.restore(tensors, values["update"])
+        if self.weights:
+            self.weights.restore(tensors, values["update"])
         self.history = list(values["history"])
         self.micro_batch = int(values["micro_batch"])
         return int(values["update"])

@@ -35,9 +35,9 @@ def write_lora(run: Run, tokens: Sequence[TokenExport], folder: Path, program: s
         RunFolderError: the run trained the model's own tensors, for which there is no such file.
     """
     from uce.core.files import write_safetensors
-    from uce.core.lora_files import is_lora, read_weights, underscored
+    from uce.core.lora_files import is_lora, underscored
 
-    weights = read_weights(run.path)
+    weights = run.weights
     if not weights:
         return None
     if not is_lora(weights):

@@ -59,10 +59,10 @@ def _how(token: TokenExport) -> str:
 def _write_weights(run: Run, token: TokenExport, out: Path) -> list[str]:
     """LoRA matrices in one file and tensors that replace the UNet's own in another; lines that load them."""
     from uce.core.files import write_safetensors
-    from uce.core.lora_files import DOWN, PREFIX, UP, read_weights
+    from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX
 
-    weights = read_weights(run.path) or {}
-    lora = {name: value for name, value in weights.items() if name.endswith((DOWN, UP))}
+    weights = run.weights or {}
+    lora = {name: value for name, value in weights.items() if name.endswith((LORA_DOWN, LORA_UP))}
     others = {name.removeprefix(PREFIX): value for name, value in weights.items() if name not in lora}
     lines = []
     if lora:

@@ -71,10 +71,10 @@ def _pictures(run: Run, concept: Concept, kind: str) -> list[Image.Image]:
 def _write_lora(run: Run, tokens: Sequence[TokenExport], out: Path) -> bool:
     from uce.core.errors import RunFolderError
     from uce.core.files import write_safetensors
-    from uce.core.lora_files import is_lora, read_weights
+    from uce.core.lora_files import is_lora
     from uce.plugins.exporters.diffusers import LORA_NAME
 
-    weights = read_weights(run.path)
+    weights = run.weights
     if not weights:
         return False
     if not is_lora(weights):

@@ -37,7 +37,7 @@ class SelfAttentionExtractor:
             default=None,
             ge=2,
             le=512,
-            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
+            description="fewest latent cells per side: a model with a coarser latent grid sees the picture enlarged",
         )
         saliency_side: int | None = Field(
             default=None,
@@ -52,7 +52,8 @@ class SelfAttentionExtractor:
         """Run the frozen UNet on the picture with an empty prompt and aggregate what its layers attend to.
 
         Returns:
-            affinity (N, N) and saliency (h, w) on the latent grid.
+            affinity (N, N) and saliency (h, w) on the grid of the finest self-attention layers: the latent's own in
+            Stable Diffusion 1.x and 2.x, half its side in XL.
 
         Raises:
             StageInputError: a timestep that the model does not have.
@@ -61,7 +62,7 @@ class SelfAttentionExtractor:
         """
         import torch
 
-        from uce.core.aggregate import aggregate_self_attention, normalize_rows, saliency_from
+        from uce.core.aggregate import aggregate_self_attention, finest_grid, normalize_rows, saliency_from
         from uce.core.data import AttentionMaps
         from uce.core.errors import StageInputError
 
@@ -71,12 +72,12 @@ class SelfAttentionExtractor:
             )
         with torch.no_grad():
             latents = backbone.encode_image(_shown(backbone, image, settings.cells)[None])
-            grid = (int(latents.shape[2]), int(latents.shape[3]))
             draws = settings.noise_samples if settings.timestep > 0 else 1
             affinity, saliency = None, None
             for draw in range(draws):
                 noisy = _noised(backbone, latents, settings.timestep, context, draw)
                 own, cross = _read_maps(backbone, noisy, settings.timestep)
+                grid = finest_grid(own, (int(latents.shape[2]), int(latents.shape[3])))
                 layers = aggregate_self_attention(own, grid, normalize_layers=settings.normalize == "layers")
                 own.clear()
                 attention = _end_of_text(cross, grid, settings.saliency_side)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from uce.core.hookspecs import hookimpl
 from uce.core.settings import Settings as BaseSettings
@@ -33,6 +33,13 @@ class WordSearchInitializer:
         candidates: int = Field(128, ge=1, le=65_536, description="random vocabulary words to try")
         noise_levels: int = Field(3, ge=1, le=64, description="noise levels at which each word is tried")
         template: str = Field("a photo of {}", description="the prompt; {} stands for the word")
+
+        @field_validator("template")
+        @classmethod
+        def _one_place(cls, value: str) -> str:
+            from uce.core.training.options import require_one_place
+
+            return require_one_place(value)
 
     @hookimpl
     def uce_initialize_tokens(

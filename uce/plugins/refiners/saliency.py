@@ -34,18 +34,18 @@ class SaliencyRefiner:
             attention: saliency (h, w) in [0, 1].
 
         Raises:
-            StageInputError: the saliency is the same everywhere, or no concept exceeds the threshold.
+            NothingFoundError: the saliency is the same everywhere, or no concept exceeds the threshold.
 
         Source: ConceptExpress (Hao et al., ECCV 2024), section 4.1.
         """
         from dataclasses import replace
 
         from uce.core.candidates import saliency_scores
-        from uce.core.errors import StageInputError
+        from uce.core.errors import NothingFoundError
 
         spread = float(attention.saliency.max() - attention.saliency.min())
         if spread <= FLAT:
-            raise StageInputError(
+            raise NothingFoundError(
                 f"the saliency is the same everywhere (it varies by {spread:.1g}), so no concept stands out; choose "
                 "--refiner merge or --refiner none to keep every cluster"
             )
@@ -53,7 +53,7 @@ class SaliencyRefiner:
         kept = [index for index, score in enumerate(scores.tolist()) if score > settings.threshold]
         if not kept:
             best = f"the best of {len(scores)} scores {float(scores.max()):.2f}" if len(scores) else "there were none"
-            raise StageInputError(
+            raise NothingFoundError(
                 f"nothing in the picture is salient: no concept scores over {settings.threshold:g}, {best}; lower "
                 "refiner.saliency.threshold, or choose --refiner merge or --refiner none"
             )

@@ -6,7 +6,7 @@ Legend: B batch; C latent channels; h, w latent cells; L text positions; D width
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from uce.core.attention import capture_attention
 from uce.core.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
 from uce.core.schedulers import DEFAULT_SCHEDULER
+from uce.core.tuning import TrainedWeights, Tuning
 from uce.plugins.backbones._sd.loading import Parts
-from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader
+from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
 
 
 class StableDiffusionBackbone:
@@ -33,8 +34,8 @@ class StableDiffusionBackbone:
         self.device, self.precision, self.offload = device, precision, offload
         self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
         self.tokenizer, self.scheduler_config = parts.tokenizer, parts.scheduler
-        self._reader = PromptReader(parts.tokenizer, parts.text_encoder)
-        _require_that_parts_fit(parts)
+        self._reader: Reader = self._make_reader(parts)
+        self._require_that_parts_fit(parts)
         side = parts.unet.config.sample_size
         self.latent_side = int(side if isinstance(side, int) else max(side))
         self.latent_channels = int(parts.unet.config.in_channels)
@@ -42,12 +43,23 @@ class StableDiffusionBackbone:
         self._schedule = _schedule(parts.scheduler)
         self.num_timesteps = int(self._schedule.config.num_train_timesteps)
         self.prediction = str(self._schedule.config.prediction_type)
-        for part in (self.unet, self.vae, self.text_encoder):
+        text_encoders = self._text_encoders().values()
+        for part in (self.unet, self.vae, *text_encoders):
             part.requires_grad_(False).eval()
         self.unet.to(device)
         if not offload:
-            self.vae.to(device)
-            self.text_encoder.to(device)
+            for part in (self.vae, *text_encoders):
+                part.to(device)
+        if parts.vae.dtype != parts.unet.dtype:
+            _accept_any_precision(parts.vae)
+
+    def _make_reader(self, parts: Any) -> Reader:
+        """What turns text into `Prompt`s."""
+        return PromptReader(parts.tokenizer, parts.text_encoder)
+
+    def _text_encoders(self) -> dict[str, Any]:
+        """Text encoders by name, in the order of `encoders`."""
+        return {ENCODER: self.text_encoder}
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         with torch.no_grad(), self._working(self.vae) as vae:
@@ -71,18 +83,28 @@ class StableDiffusionBackbone:
     def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
         if not prompts:
             raise StageInputError("there are no prompts to encode; give at least one")
-        with self._working(self.text_encoder):
-            return Conditioning(states=self._reader.encode(prompts, (vectors or {}).get(ENCODER)))
+        with ExitStack() as working:
+            for text_encoder in self._text_encoders().values():
+                working.enter_context(self._working(text_encoder))
+            return self._reader.condition(prompts, vectors or {})
+
+    def without_guidance(self, conditioning: Conditioning) -> Conditioning:
+        """`conditioning` with its first prompt, the empty one that guidance leads away from, as the pipeline has it."""
+        return conditioning
 
     def embedding_table(self, encoder: str) -> Tensor:
         self._require_encoder(encoder)
-        weight = self.text_encoder.get_input_embeddings().weight.detach()
+        weight = self._text_encoders()[encoder].get_input_embeddings().weight.detach()
         assert isinstance(weight, Tensor)
         return weight
 
     def word_ids(self, word: str, encoder: str) -> list[int]:
         self._require_encoder(encoder)
         return self._reader.word_ids(word)
+
+    def words(self, encoder: str) -> dict[str, int]:
+        self._require_encoder(encoder)
+        return self._reader.words()
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         x_t: Tensor = self._schedule.add_noise(latents, noise, timesteps.to(latents.device))
@@ -99,12 +121,15 @@ class StableDiffusionBackbone:
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         dtype = resolve_dtype(self.precision)
         states = conditioning.states.to(self.device, dtype)
-        if states.shape[0] not in (1, noisy.shape[0]):
-            raise StageInputError(f"{noisy.shape[0]} latents need as many prompts, found {states.shape[0]}")
+        batch = noisy.shape[0]
+        if states.shape[0] not in (1, batch):
+            raise StageInputError(f"{batch} latents need as many prompts, found {states.shape[0]}")
+        added = {name: value.to(self.device).expand(batch, -1) for name, value in conditioning.added.items()}
         output: Tensor = self.unet(
             noisy.to(self.device, dtype),
             timesteps.to(self.device),
-            encoder_hidden_states=states.expand(noisy.shape[0], -1, -1),
+            encoder_hidden_states=states.expand(batch, -1, -1),
+            added_cond_kwargs=added or None,
             return_dict=False,
         )[0]
         return output.float()
@@ -112,10 +137,22 @@ class StableDiffusionBackbone:
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
         return capture_attention(self.unet, *requests)
 
-    def pipeline(self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None) -> Any:
+    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+        from uce.plugins.backbones._sd.weights import trained_unet
+
+        return trained_unet(self.unet, tuning)
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        from uce.plugins.backbones._sd.weights import weighted_unet
+
+        return weighted_unet(self.unet, weights, self.model)
+
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
         from uce.plugins.backbones._sd.generation import make_pipeline
 
-        return make_pipeline(self, tokens or {})
+        return make_pipeline(self, tokens or {}, weights)
 
     def generate(
         self,
@@ -147,9 +184,37 @@ class StableDiffusionBackbone:
         finally:
             part.to("cpu")
 
+    def _require_that_parts_fit(self, parts: Parts) -> None:
+        unet, vae = parts.unet.config, parts.vae.config
+        width = sum(encoder.config.hidden_size for encoder in self._text_encoders().values())
+        if unet.in_channels != vae.latent_channels:
+            raise ModelError(
+                f"model '{parts.model}': the unet takes {unet.in_channels} channels and the vae gives "
+                f"{vae.latent_channels}; inpainting and depth models cannot be used, choose the plain text-to-image one"
+            )
+        if unet.cross_attention_dim != width:
+            raise ModelError(
+                f"model '{parts.model}': the unet reads text states of width {unet.cross_attention_dim} and the "
+                f"text_encoder gives {width}; the parts do not belong together"
+            )
+        if unet.sample_size is None:
+            raise ModelError(
+                f"model '{parts.model}': unet/config.json does not say sample_size; add it (64 for 512 px)"
+            )
+
     def _require_encoder(self, encoder: str) -> None:
         if encoder not in self.encoders:
             raise StageInputError(f"unknown text encoder {encoder!r}; available: {', '.join(self.encoders)}")
+
+
+def _accept_any_precision(vae: Any) -> None:
+    """Let a VAE that is kept in float32 take the half precision latents and pictures of diffusers' pipelines."""
+
+    def cast(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value.to(vae.dtype) if isinstance(value, Tensor) else value for value in args)
+
+    for entrance in (vae.encoder, vae.post_quant_conv if vae.config.use_post_quant_conv else vae.decoder):
+        entrance.register_forward_pre_hook(cast)
 
 
 def _schedule(config: Mapping[str, Any]) -> Any:
@@ -162,19 +227,3 @@ def _schedule(config: Mapping[str, Any]) -> Any:
     if schedule.config.prediction_type not in known:
         raise ModelError(f"unknown prediction type {schedule.config.prediction_type!r}; available: {', '.join(known)}")
     return schedule
-
-
-def _require_that_parts_fit(parts: Parts) -> None:
-    unet, vae, text = parts.unet.config, parts.vae.config, parts.text_encoder.config
-    if unet.in_channels != vae.latent_channels:
-        raise ModelError(
-            f"model '{parts.model}': the unet takes {unet.in_channels} channels and the vae gives "
-            f"{vae.latent_channels}; inpainting and depth models cannot be used, choose the plain text-to-image one"
-        )
-    if unet.cross_attention_dim != text.hidden_size:
-        raise ModelError(
-            f"model '{parts.model}': the unet reads text states of width {unet.cross_attention_dim} and the "
-            f"text_encoder gives {text.hidden_size}; the parts do not belong together"
-        )
-    if unet.sample_size is None:
-        raise ModelError(f"model '{parts.model}': unet/config.json does not say sample_size; add it (64 for 512 px)")

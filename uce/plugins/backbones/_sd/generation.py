@@ -50,11 +50,13 @@ def generate(
         raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
     if how.steps < 1:
         raise StageInputError(f"steps must be at least 1, found {how.steps}")
-    vectors, slots = _stack_vectors(tokens)
+    vectors, slots = _stack_vectors(tokens, backbone.encoders)
     pictures = []
     for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
         texts = [prompt] if how.guidance == 1 else [how.negative, prompt]
         conditioning = backbone.encode_prompts([backbone.tokenize_multi(text, slots) for text in texts], vectors)
+        if len(texts) == 2 and not how.negative:
+            conditioning = backbone.without_guidance(conditioning)
 
         def report(step: int, total: int, index: int = index) -> None:
             if on_step is not None:
@@ -99,19 +101,37 @@ def _kept_outside(x_t: Tensor, into: Inpainting, noise: Tensor, scheduler: Any, 
     return mask * x_t + (1 - mask) * kept
 
 
+def token_vectors(token: str, own: Mapping[str, Tensor], encoders: Sequence[str]) -> dict[str, Tensor]:
+    """One token's vectors, float32 (n, d) per text encoder of the model.
+
+    Raises:
+        StageInputError: an encoder has none, or not as many as another.
+    """
+    vectors = {e: own[e].detach().reshape(-1, own[e].shape[-1]).float() for e in encoders if e in own}
+    if len(vectors) != len(encoders) or len({len(vector) for vector in vectors.values()}) != 1:
+        found = ", ".join(f"{len(vector)} for {e}" for e, vector in vectors.items()) or ", ".join(own) or "none"
+        raise StageInputError(
+            f"token {token} needs equally many vectors for each text encoder of this model ({', '.join(encoders)}), "
+            f"found {found}; give tokens that were learned on this kind of model"
+        )
+    return vectors
+
+
 def _stack_vectors(
-    tokens: Mapping[str, Mapping[str, Tensor]],
+    tokens: Mapping[str, Mapping[str, Tensor]], encoders: Sequence[str]
 ) -> tuple[dict[str, Tensor] | None, dict[str, list[int]]]:
-    """All tokens' vectors as one (V, d) table, and which rows each token stands for."""
-    rows: list[Tensor] = []
+    """All tokens' vectors as one (V, d) table per text encoder, and which rows each token stands for."""
+    rows: dict[str, list[Tensor]] = {encoder: [] for encoder in encoders}
     slots: dict[str, list[int]] = {}
     start = 0
-    for token, encoders in tokens.items():
-        vector = encoders[ENCODER].reshape(-1, encoders[ENCODER].shape[-1])
-        rows.append(vector.float())
-        slots[token] = list(range(start, start + vector.shape[0]))
-        start += vector.shape[0]
-    return ({ENCODER: torch.cat(rows)} if rows else None), slots
+    for token, own in tokens.items():
+        vectors = token_vectors(token, own, encoders)
+        for encoder, vector in vectors.items():
+            rows[encoder].append(vector)
+        num = len(vectors[encoders[0]])
+        slots[token] = list(range(start, start + num))
+        start += num
+    return ({encoder: torch.cat(found) for encoder, found in rows.items()} if tokens else None), slots
 
 
 def _to_picture(pixels: Tensor) -> Image.Image:
@@ -119,12 +139,26 @@ def _to_picture(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
 
 
-def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mapping[str, Tensor]]) -> Any:
+def own_scheduler(config: Mapping[str, Any]) -> Any:
+    """The sampler that a model's folder names, DDIM where it names none that diffusers has."""
+    import diffusers
+
+    named = getattr(diffusers, str(config.get("_class_name", "")), None)
+    return (named or diffusers.DDIMScheduler).from_config(dict(config))
+
+
+def make_pipeline(
+    backbone: StableDiffusionBackbone,
+    tokens: Mapping[str, Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor] | None = None,
+) -> Any:
     """A `StableDiffusionPipeline` around this model's weights.
 
-    Tokens are added to copies of the tokenizer and the text encoder, so that the backbone stays as it is.
+    Tokens are added to copies of the tokenizer and the text encoder, and trained weights to a copy of the UNet, so that
+    the backbone stays as it is.
     """
     from uce.plugins.backbones._sd.quiet import quiet_libraries
+    from uce.plugins.backbones._sd.weights import load_into
 
     with quiet_libraries():
         import diffusers
@@ -132,20 +166,21 @@ def make_pipeline(backbone: StableDiffusionBackbone, tokens: Mapping[str, Mappin
         tokenizer, text_encoder = backbone.tokenizer, backbone.text_encoder
         if tokens:
             tokenizer, text_encoder = copy.deepcopy(tokenizer), copy.deepcopy(text_encoder)
-        scheduler_class = getattr(diffusers, str(backbone.scheduler_config.get("_class_name", "")), None)
-        scheduler = (scheduler_class or diffusers.DDIMScheduler).from_config(dict(backbone.scheduler_config))
         pipe = diffusers.StableDiffusionPipeline(
             vae=backbone.vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
-            unet=backbone.unet,
-            scheduler=scheduler,
+            unet=copy.deepcopy(backbone.unet) if weights else backbone.unet,
+            scheduler=own_scheduler(backbone.scheduler_config),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        for token, encoders in tokens.items():
-            pipe.load_textual_inversion({token: encoders[ENCODER].detach().float().cpu()}, token=token)
+        for token, own in tokens.items():
+            vectors = token_vectors(token, own, backbone.encoders)
+            pipe.load_textual_inversion({token: vectors[ENCODER].cpu()}, token=token)
+        if weights:
+            load_into(pipe, weights, backbone.model)
     if backbone.offload and backbone.device != "cpu":
         pipe.enable_model_cpu_offload(device=backbone.device)
     return pipe

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from uce.core.errors import ModelError
 
+_WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model", "text_encoder_2/model")
 
-def fetch(repository: str, revision: str | None, variant: str | None) -> Path:
-    """Download (or find in the cache) only the files that are needed.
+
+def fetch(repository: str, revision: str | None, variant: str | None, *, index_only: bool = False) -> Path:
+    """Download (or find in the cache) only the files that are needed; `index_only`: what tells the model's family.
 
     Raises:
         ModelError: no network and nothing cached, no such repository or revision, or no access.
@@ -23,8 +25,10 @@ def fetch(repository: str, revision: str | None, variant: str | None) -> Path:
     )
 
     suffix = f".{variant}" if variant else ""
-    patterns = ["model_index.json", "*/config.json", "scheduler/*.json", "tokenizer/*"]
-    for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+    patterns = ["model_index.json"]
+    if not index_only:
+        patterns += ["*/config.json", "scheduler/*.json", "tokenizer/*", "tokenizer_2/*.json", "tokenizer_2/*.txt"]
+    for part in () if index_only else _WEIGHTS:
         patterns += [f"{part}{suffix}.safetensors", f"{part}{suffix}-*.safetensors", f"{part}*.index.json"]
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))

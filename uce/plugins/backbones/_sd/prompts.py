@@ -8,22 +8,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Prompt
+from uce.core.backbone import Conditioning, Prompt
 from uce.core.errors import StageInputError
 
 ENCODER = "clip"
+WORD_END = "</w>"
+
+
+class Reader(Protocol):
+    """What a backbone needs of its text side."""
+
+    def word_ids(self, word: str) -> list[int]: ...
+
+    def words(self) -> dict[str, int]: ...
+
+    def tokenize(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt: ...
+
+    def condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning: ...
 
 
 class PromptReader:
-    """Tokenises for one CLIP tokenizer and encodes with one CLIP text encoder."""
+    """Tokenises for one CLIP tokenizer and encodes with one CLIP text encoder, which goes by `name`."""
 
-    def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
-        self.tokenizer, self.text_encoder = tokenizer, text_encoder
+    def __init__(self, tokenizer: Any, text_encoder: Any, name: str = ENCODER) -> None:
+        self.tokenizer, self.text_encoder, self.name = tokenizer, text_encoder, name
         positions = int(text_encoder.config.max_position_embeddings)
         self.length = min(int(tokenizer.model_max_length), positions)
 
@@ -31,6 +44,12 @@ class PromptReader:
         """Token ids of `word` without begin, end and padding."""
         ids = self.tokenizer(word, add_special_tokens=False).input_ids
         return [int(value) for value in ids]
+
+    def words(self) -> dict[str, int]:
+        """Complete words of letters (CLIP marks the end of a word with "</w>") and their ids, smallest id first."""
+        by_id = sorted(self.tokenizer.get_vocab().items(), key=lambda item: int(item[1]))
+        found = {token.removesuffix(WORD_END): int(row) for token, row in by_id if token.endswith(WORD_END)}
+        return {word: row for word, row in found.items() if word.isascii() and word.isalpha()}
 
     def tokenize(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
         """Begin, text, end-of-text, padding; each word of `slots` stands for those learned vectors in a row.
@@ -58,28 +77,36 @@ class PromptReader:
         marks += [-1] * (padding + 1)
         return Prompt(
             text=text,
-            ids={ENCODER: torch.tensor(ids, dtype=torch.int64)},
-            slots={ENCODER: torch.tensor(marks, dtype=torch.int64)},
-            end={ENCODER: ids.index(int(self.tokenizer.eos_token_id))},
+            ids={self.name: torch.tensor(ids, dtype=torch.int64)},
+            slots={self.name: torch.tensor(marks, dtype=torch.int64)},
+            end={self.name: ids.index(int(self.tokenizer.eos_token_id))},
         )
 
     def encode(self, prompts: Sequence[Prompt], vectors: Tensor | None) -> Tensor:
         """Text states (B, L, D), differentiable in `vectors` (V, d)."""
+        states = self.outputs(prompts, vectors).last_hidden_state
+        assert isinstance(states, Tensor)
+        return states
+
+    def condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning:
+        """What the UNet is given of the prompts."""
+        return Conditioning(states=self.encode(prompts, vectors.get(self.name)))
+
+    def outputs(self, prompts: Sequence[Prompt], vectors: Tensor | None, **options: Any) -> Any:
+        """All that the text encoder gives for `options`, differentiable in `vectors` (V, d)."""
         device = self.text_encoder.get_input_embeddings().weight.device
-        ids = torch.stack([prompt.ids[ENCODER] for prompt in prompts]).to(device)
-        slots = torch.stack([prompt.slots[ENCODER] for prompt in prompts]).to(device)
+        ids = torch.stack([prompt.ids[self.name] for prompt in prompts]).to(device)
+        slots = torch.stack([prompt.slots[self.name] for prompt in prompts]).to(device)
         highest = int(slots.max())
         if highest >= 0 and (vectors is None or vectors.ndim != 2 or vectors.shape[0] <= highest):
             found = "none" if vectors is None else str(tuple(vectors.shape))
             raise StageInputError(f"the prompts use learned vector {highest}; vectors must be (V, d), found {found}")
         mask = None
         if getattr(self.text_encoder.config, "use_attention_mask", False):
-            end = torch.tensor([prompt.end[ENCODER] for prompt in prompts], device=device)
+            end = torch.tensor([prompt.end[self.name] for prompt in prompts], device=device)
             mask = (torch.arange(ids.shape[1], device=device)[None] <= end[:, None]).long()
         with _learned_vectors(self.text_encoder, slots, vectors if highest >= 0 else None):
-            states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        assert isinstance(states, Tensor)
-        return states
+            return self.text_encoder(input_ids=ids, attention_mask=mask, **options)
 
 
 @contextmanager

@@ -16,15 +16,16 @@ from torch import Tensor
 from uce.core.backbone import resolve_dtype
 from uce.core.errors import ModelError
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
-from uce.plugins.backbones._sd.loading import Parts, guarded, vae_dtype
+from uce.plugins.backbones._sd.loading import UNSUPPORTED, Parts, guarded, vae_dtype
 from uce.plugins.backbones._sd.vocabulary import clip_tokenizer
 
 CONFIGS = Path(__file__).parent / "configs"
-_PREFIXES = {
+PREFIXES = {
     "unet": "model.diffusion_model.",
     "vae": "first_stage_model.",
     "text_encoder": "cond_stage_model.",
 }
+_OTHERS = {"joint_blocks.": "Stable Diffusion 3", "double_blocks.": "Flux"}  # by what their tensors' names begin with
 _NAMES = {
     "sd15": "a Stable Diffusion 1.x checkpoint",
     "sd21-base": "a Stable Diffusion 2.x checkpoint (512 px, epsilon)",
@@ -38,17 +39,13 @@ def load_single_file(model: str, path: Path, precision: str) -> Parts | None:
     Raises:
         ModelError: damaged, a part is missing, or not Stable Diffusion 1.x or 2.x.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
-    def read() -> tuple[dict[str, Tensor], dict[str, str]]:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-        return load_file(str(path)), metadata
-
-    tensors, metadata = guarded(read, model, "file")
-    if any(key.startswith("conditioner.embedders.") for key in tensors):
+    keys, metadata = read_header(path, model)
+    if any(key.startswith("conditioner.embedders.") for key in keys):
         return None
+    for prefix, family in _OTHERS.items():
+        if any(key.removeprefix(PREFIXES["unet"]).startswith(prefix) for key in keys):
+            raise ModelError(f"model '{model}' is a {family} checkpoint, {UNSUPPORTED}")
+    tensors = read_tensors(path, model)
     kind = detect(tensors, model)
     dtype = resolve_dtype(precision)
     unet = _load_unet(tensors, kind, dtype, model)
@@ -69,6 +66,30 @@ def load_single_file(model: str, path: Path, precision: str) -> Parts | None:
     )
 
 
+def read_header(path: Path, model: str) -> tuple[list[str], dict[str, str]]:
+    """Names of the tensors, and the metadata, without reading the tensors.
+
+    Raises:
+        ModelError: not a safetensors file, or damaged.
+    """
+    from safetensors import safe_open
+
+    def read() -> tuple[list[str], dict[str, str]]:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys()), dict(file.metadata() or {})
+
+    header: tuple[list[str], dict[str, str]] = guarded(read, model, "file")
+    return header
+
+
+def read_tensors(path: Path, model: str) -> dict[str, Tensor]:
+    """Every tensor of the file."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = guarded(lambda: load_file(str(path)), model, "file")
+    return tensors
+
+
 def detect(tensors: Mapping[str, Tensor], model: str) -> str:
     """Which shipped configuration fits, told from the tensors alone.
 
@@ -78,7 +99,7 @@ def detect(tensors: Mapping[str, Tensor], model: str) -> str:
     Raises:
         ModelError: a part is missing, or the shapes are of another family.
     """
-    missing = [part for part, prefix in _PREFIXES.items() if not any(key.startswith(prefix) for key in tensors)]
+    missing = [part for part, prefix in PREFIXES.items() if not any(key.startswith(prefix) for key in tensors)]
     if missing:
         raise ModelError(
             f"model '{model}' has no {' and no '.join(missing)}; "
@@ -110,19 +131,20 @@ def _config(kind: str, part: str) -> dict[str, Any]:
 def _load_unet(tensors: Mapping[str, Tensor], kind: str, dtype: torch.dtype, model: str) -> Any:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    return _from_single_file(UNet2DConditionModel, tensors, "unet", CONFIGS / kind, dtype, model)
+    return part_from_file(UNet2DConditionModel, tensors, "unet", CONFIGS / kind, dtype, model)
 
 
 def _load_vae(tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, model: str) -> Any:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    return _from_single_file(AutoencoderKL, tensors, "vae", folder, dtype, model)
+    return part_from_file(AutoencoderKL, tensors, "vae", folder, dtype, model)
 
 
-def _from_single_file(
+def part_from_file(
     cls: Any, tensors: Mapping[str, Tensor], part: str, folder: Path, dtype: torch.dtype, model: str
 ) -> Any:
-    own = {key: value for key, value in tensors.items() if key.startswith(_PREFIXES[part])}
+    """The "unet" or the "vae", with the configuration in `folder`."""
+    own = {key: value for key, value in tensors.items() if key.startswith(PREFIXES[part])}
 
     def load() -> Any:
         return cls.from_single_file(
@@ -133,17 +155,24 @@ def _from_single_file(
 
 
 def _load_text_encoder(tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, model: str) -> Any:
-    from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
-    own = {key: value for key, value in tensors.items() if key.startswith(_PREFIXES["text_encoder"])}
+    own = {key: value for key, value in tensors.items() if key.startswith(PREFIXES["text_encoder"])}
+    return text_encoder_from_file(CLIPTextModel, own, "text_encoder", folder, dtype, model)
+
+
+def text_encoder_from_file(
+    cls: Any, own: Mapping[str, Tensor], part: str, folder: Path, dtype: torch.dtype, model: str
+) -> Any:
+    """A text encoder from its own tensors alone, with the configuration in `folder`/`part`."""
+    from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 
     def load() -> Any:
         return create_diffusers_clip_model_from_ldm(
-            CLIPTextModel, own, subfolder="text_encoder", config=str(folder), torch_dtype=dtype, local_files_only=True
+            cls, own, subfolder=part, config=str(folder), torch_dtype=dtype, local_files_only=True
         )
 
-    return _complete(guarded(load, model, "text_encoder"), "text_encoder", model)
+    return _complete(guarded(load, model, part), part, model)
 
 
 def _complete(part: Any, name: str, model: str) -> Any:

@@ -1,0 +1,332 @@
+"""The grid at work: shared stages, failures, resume, and what is written."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from PIL import Image
+
+import uce
+from uce.core import ConfigError, ImageError, ModelError, PluginError, RunFolderError
+
+STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")
+Options = dict[str, Any]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "ablation.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def stable_bytes(folder: Path) -> dict[str, bytes]:
+    runs = folder / "runs"
+    return {
+        str(path.relative_to(runs)): path.read_bytes()
+        for pattern in STABLE
+        for path in sorted(runs.glob(f"*/*/{pattern}"))
+    }
+
+
+def test_every_shared_stage_is_computed_once(
+    pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path
+) -> None:
+    vary = {"clusterer.strength": [0, 1, 2], "refiner.counting.things": [1, 2]}
+    done = uce.ablate(pictures, tmp_path / "out", vary=vary, localize_only=True, **base)
+    assert counting == {"load tiny": 1, "extractor": 2, "clusterer": 6, "refiner": 12}
+    assert done.counts == {
+        "extractor": {"computed": 2, "reused": 10},
+        "clusterer": {"computed": 6, "reused": 6},
+        "refiner-counting": {"computed": 12, "reused": 0},
+    }
+    assert len(done) == 6 and len(done.rows) == 12 and not done.failures
+    assert [row["concepts"] for row in done.means] == [1, 2] * 3
+
+
+def test_learning_is_shared_where_the_masks_agree(
+    pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path
+) -> None:
+    done = uce.ablate(
+        pictures[0], tmp_path / "out", vary={"clusterer.strength": [0, 1], "optimizer.steps": [2]}, **base
+    )
+    assert counting["clusterer"] == 2
+    assert done.counts["initializer"] == done.counts["optimizer"] == {"computed": 1, "reused": 1}
+    a, b = (done.run(cell["cell"]) for cell in done.means)
+    assert a.concepts[0].embedding.equal(b.concepts[0].embedding)
+    assert [stage.get("reused", False) for stage in b.info["stages"]] == [True, False, False, True, True, False]
+
+
+def test_learning_is_not_shared_where_the_masks_differ(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    done = uce.ablate(pictures[0], tmp_path / "out", vary=["refiner.counting.things=1,2"], **base)
+    assert done.counts["optimizer"] == {"computed": 2, "reused": 0}
+
+
+def test_each_model_is_loaded_once(pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path) -> None:
+    vary = {"seed": [0, 1], "model": ["tiny", "tiny2"]}
+    uce.ablate(pictures, tmp_path / "out", vary=vary, localize_only=True, **base)
+    assert counting["load tiny"] == counting["load tiny2"] == 1
+
+
+def test_a_cell_is_a_run_that_other_commands_open(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    done = uce.ablate(pictures[0], tmp_path / "out", vary=["refiner.counting.things=1,2"], **base)
+    folder = tmp_path / "out" / "runs" / "scene" / "refiner.counting.things-2"
+    assert done.run("refiner.counting.things-2").path == folder
+    assert len(uce.generate("a photo of <asset1>", folder, steps=1)) == 1
+    alone = uce.run(pictures[0], tmp_path / "alone", **{**base, "set": {**base["set"], "refiner.counting.things": 2}})
+    for name in ("concepts.json", "embeddings.safetensors", "history.csv", "masks/1.png"):
+        assert (alone.path / name).read_bytes() == (folder / name).read_bytes(), name
+    assert alone.info["input"]["name"] == uce.load(folder).info["input"]["name"] == "scene.png"
+
+
+def test_a_localised_cell_can_be_learned_later(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    done = uce.ablate(pictures[0], tmp_path / "out", vary=["refiner.counting.things=1,2"], localize_only=True, **base)
+    run = done.run("refiner.counting.things-1")
+    assert not run.learned and uce.learn(run.path).learned
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"), [("raise", "ZeroDivisionError: a <b>mess</b>"), ("nothing", "left every cell unassigned")]
+)
+def test_the_failure_of_a_cell_costs_the_others_nothing(
+    pictures: list[Path], base: Options, truth: Path, tmp_path: Path, fault: str, text: str
+) -> None:
+    vary = {"clusterer.fault": [fault, ""]}
+    done = uce.ablate(pictures, tmp_path / "out", vary=vary, localize_only=True, truth=truth, **base)
+    assert [(row["failed"], row["pictures"]) for row in done.means] == [(2, 2), (0, 2)]
+    assert [text in failure["error"] for failure in done.failures] == [True, True]
+    scored = [row.get("iou") for row in done.means]
+    assert scored[0] == (0.0 if fault == "nothing" else None), "nothing found is all missed; a crash has no score"
+    assert scored[1] == pytest.approx(0.5, abs=0.15)
+    mean, other, *single = rows_of(tmp_path / "out")
+    assert (mean["status"], other["status"]) == ("2 of 2 failed", "done")
+    assert [row["status"] for row in single] == ["failed", "failed", "localized", "localized"]
+    assert text in single[0]["error"] and not single[2]["error"]
+    markdown = (tmp_path / "out" / "ablation.md").read_text()
+    assert "## Failed" in markdown and f"clusterer.fault={fault} on scene: " in markdown and "<b>" not in markdown
+    page = (tmp_path / "out" / "ablation.html").read_text()
+    assert escape(text) in page and "<b>mess" not in page
+
+
+def test_a_built_in_that_raises_is_survived_and_leaves_its_traceback(
+    pictures: list[Path], base: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any, **more: Any) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("uce.core.finch.finch", broken)
+    done = uce.ablate(pictures[0], tmp_path / "out", vary=["clusterer=finch,counting"], localize_only=True, **base)
+    (failure,) = done.failures
+    path = tmp_path / "out" / "runs" / "scene" / "clusterer-finch" / "error.txt"
+    assert failure["error"] == f"ZeroDivisionError: ours; traceback in {path}"
+    assert "Traceback" in path.read_text()
+
+
+def test_an_interrupted_ablation_resumes_to_the_same_bytes(
+    pictures: list[Path], base: Options, counting: Counter[str], fault: Callable[[], None], tmp_path: Path
+) -> None:
+    vary = {"clusterer.fault": ["", "interrupt"], "refiner.counting.things": [1, 2]}
+    whole = uce.ablate(pictures, tmp_path / "whole", vary=vary, **base)
+    counting.clear()
+    fault()
+    with pytest.raises(KeyboardInterrupt):
+        uce.ablate(pictures, tmp_path / "out", vary=vary, **base)
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["finished"] is None
+    assert counting["extractor"] == 1 and counting["clusterer"] == 2
+    done = uce.ablate(pictures, tmp_path / "out", vary=vary, resume=True, **base)
+    assert counting["extractor"] == 2 and counting["clusterer"] == 5, "only what was interrupted is called again"
+    assert stable_bytes(tmp_path / "out") == stable_bytes(tmp_path / "whole") != {}
+    assert done.counts == whole.counts
+    drop = re.compile(r"seconds|folder")
+    tables = [
+        [{k: v for k, v in row.items() if not drop.search(k)} for row in rows_of(tmp_path / name)]
+        for name in ("out", "whole")
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_resuming_a_finished_ablation_runs_nothing_and_may_add_truth(
+    pictures: list[Path], base: Options, counting: Counter[str], truth: Path, tmp_path: Path
+) -> None:
+    vary = ["refiner.counting.things=1,2"]
+    first = uce.ablate(pictures, tmp_path / "out", vary=vary, localize_only=True, **base)
+    assert "iou" not in first.rows[0]
+    counting.clear()
+    again = uce.ablate(pictures, tmp_path / "out", vary=vary, localize_only=True, truth=truth, resume=True, **base)
+    assert not counting["extractor"] and not counting["clusterer"] and not counting["refiner"]
+    assert again.counts == first.counts
+    assert {"iou", "precision", "recall", "ari", "count_error"} <= set(again.rows[0])
+
+
+def test_a_cell_whose_folder_is_gone_is_run_again_from_what_is_shared(
+    pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path
+) -> None:
+    vary = ["refiner.counting.things=1,2"]
+    uce.ablate(pictures[0], tmp_path / "out", vary=vary, localize_only=True, **base)
+    before = stable_bytes(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "runs" / "scene" / "refiner.counting.things-1")
+    counting.clear()
+    uce.ablate(pictures[0], tmp_path / "out", vary=vary, localize_only=True, resume=True, **base)
+    assert stable_bytes(tmp_path / "out") == before and not counting["extractor"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"vary": ["seed=1,2"]}, "was begun with --vary seed=0,1, now --vary seed=1,2; ask for the same, or"),
+        ({"one_at_a_time": True}, "was begun with no --one-at-a-time, now with it"),
+        ({"localize_only": False}, "was begun with --localize-only, now without it"),
+        ({"images": 1}, "was begun with the pictures scene, a & b, now scene"),
+        ({"images": "other"}, "was begun with another picture under the name a & b"),
+        ({"set": {"clusterer.strength": 3}}, r"was begun with clusterer\.strength=0\.0, now 3\.0; leave the setting"),
+        ({"clusterer": "kmeans"}, r"was begun with clusterer\."),
+    ],
+)
+def test_a_changed_grid_is_refused_with_the_difference(
+    pictures: list[Path], base: Options, tmp_path: Path, change: Options, text: str
+) -> None:
+    given = {"vary": ["seed=0,1"], "localize_only": True, **base}
+    uce.ablate(pictures, tmp_path / "out", **given)
+    images: list[Any] = list(pictures)
+    if change.get("images") == 1:
+        images = pictures[:1]
+    elif change.get("images") == "other":
+        images[1] = tmp_path / "a & b.png"
+        Image.new("RGB", (36, 36), "red").save(images[1])
+    change = {key: value for key, value in change.items() if key != "images"}
+    with pytest.raises((RunFolderError, ConfigError), match=text):
+        uce.ablate(images, tmp_path / "out", resume=True, **{**given, **change})
+
+
+def test_a_folder_is_refused_unless_it_may_be_used(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    given: Options = {"vary": ["refiner.counting.things=1,2"], "localize_only": True, **base}
+    out = tmp_path / "out"
+    uce.ablate(pictures[0], out, resume=True, **given)  # nothing there: it begins
+    with pytest.raises(RunFolderError, match="holds another ablation; continue it with --resume, replace it with"):
+        uce.ablate(pictures[0], out, **given)
+    with pytest.raises(RunFolderError, match="exclude each other"):
+        uce.ablate(pictures[0], out, resume=True, overwrite=True, **given)
+    uce.ablate(pictures[0], out, overwrite=True, **{**given, "vary": ["refiner.counting.things=2"]})
+    assert [path.name for path in (out / "runs" / "scene").iterdir()] == ["refiner.counting.things-2"]
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"holds 'notes.txt', which is not an ablation's"):
+        uce.ablate(pictures[0], out, overwrite=True, **given)
+    with pytest.raises(RunFolderError, match=r"notes.txt is a file; give a folder with -o"):
+        uce.ablate(pictures[0], out / "notes.txt", **given)
+    run = uce.load(out / "runs" / "scene" / "refiner.counting.things-2")
+    with pytest.raises(RunFolderError, match="which is not an ablation's"):
+        uce.ablate(pictures[0], run.path, overwrite=True, **given)
+    (out / "notes.txt").unlink()
+    (out / "ablation.json").write_text('{"format": 99}')
+    with pytest.raises(RunFolderError, match="has format 99, this uce reads up to 1"):
+        uce.ablate(pictures[0], out, resume=True, **given)
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(
+    pictures: list[Path], base: Options, truth: Path, tmp_path: Path
+) -> None:
+    out, vary = tmp_path / "out", ["seed=0,1"]
+    missing = [*pictures, tmp_path / "nothing.png"]
+    for arguments, error, text in (
+        ({"images": missing}, ImageError, "nothing.png' does not exist"),
+        ({"images": []}, ConfigError, "no picture to work on"),
+        ({"images": [pictures[0], pictures[0]]}, ConfigError, "two pictures are called 'scene'"),
+        ({"truth": tmp_path}, ConfigError, "unknown picture 'scene'"),
+        ({"model": "tinny"}, ModelError, "model 'tinny' does not exist"),
+        ({"vary": ["clusterer=finhc"]}, PluginError, "Did you mean 'finch'"),
+    ):
+        given = {"images": pictures, "out": out, "vary": vary, **base, **arguments}
+        with pytest.raises(error, match=text):
+            uce.ablate(**given)
+    assert not out.exists()
+
+
+def test_a_model_of_several_that_cannot_be_loaded_is_a_failure_of_its_cells(
+    pictures: list[Path], base: Options, tmp_path: Path
+) -> None:
+    done = uce.ablate(pictures[0], tmp_path / "out", vary=["model=tiny,tinny"], localize_only=True, **base)
+    assert [row["status"] for row in done.rows] == ["localized", "failed"]
+    assert "model 'tinny' does not exist" in done.failures[0]["error"]
+
+
+def test_the_csv_has_means_and_single_rows_with_every_measure(
+    pictures: list[Path], base: Options, truth: Path, tmp_path: Path
+) -> None:
+    done = uce.ablate(pictures, tmp_path / "out", vary=["refiner.counting.things=1,2"], truth=truth, **base)
+    rows = rows_of(tmp_path / "out")
+    assert list(rows[0]) == [
+        "cell", "picture", "refiner.counting.things", "status", "concepts", "share", "iou", "precision", "recall",
+        "ari", "count_error", "loss.attention", "loss.contrastive", "loss.masked_mse", "loss.total",
+        "seconds.extractor", "seconds.clusterer", "seconds.refiner", "seconds.initializer", "seconds.optimizer",
+        "seconds.samples", "seconds.total", "reused", "error", "folder",
+    ]  # fmt: skip
+    assert [row["picture"] for row in rows] == ["(mean)"] * 2 + ["scene", "a & b"] * 2
+    assert rows[2]["folder"] == "runs/scene/refiner.counting.things-1"
+    assert (tmp_path / "out" / rows[2]["folder"] / "run.json").is_file()
+    assert [row["reused"] for row in rows[2:]] == ["", "", "extractor+clusterer", "extractor+clusterer"]
+    for name in ("concepts", "iou", "loss.total", "seconds.extractor"):
+        single = [float(row[name]) for row in rows[2:4]]
+        assert float(rows[0][name]) == pytest.approx(sum(single) / 2, rel=1e-4), name
+        assert done.means[0][name] == pytest.approx(float(rows[0][name]), rel=1e-4)
+    assert rows[2]["count_error"] == "1" and rows[4]["count_error"] == "0"
+
+
+def test_the_page_needs_no_other_file_and_shows_every_overlay(
+    pictures: list[Path], base: Options, truth: Path, tmp_path: Path
+) -> None:
+    uce.ablate(pictures, tmp_path / "out", vary=["refiner.counting.things=1,2"], truth=truth, **base)
+    page = (tmp_path / "out" / "ablation.html").read_text()
+    sources = re.findall(r'<img src="([^"]*)"', page)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    sides = []
+    for source in sources:
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as picture:
+            sides.append(max(picture.size))
+    assert len([side for side in sides if side > 112]) == 2 * 2 + 2, "two overlays and the truth of each picture"
+    assert "a &amp; b" in page and "a & b" not in page
+    assert not re.search(r"<script|<link|url\(|@import|https?://", page)
+    for link in re.findall(r'href="(runs[^"]+)"', page):
+        assert (tmp_path / "out" / unquote(link)).is_file()
+
+
+def test_names_from_outside_are_escaped(base: Options, tmp_path: Path) -> None:
+    path = tmp_path / "<i>x.png"
+    Image.new("RGB", (40, 40), "white").save(path)
+    vary = {"model": ["tiny", "<script>alert(1)</script>|"]}
+    uce.ablate(path, tmp_path / "out", vary=vary, localize_only=True, **base)
+    page = (tmp_path / "out" / "ablation.html").read_text()
+    assert "<script" not in page and "<i>" not in page and "&lt;script&gt;alert(1)" in page
+    markdown = (tmp_path / "out" / "ablation.md").read_text()
+    assert "<" not in markdown and "&lt;/script>\\|" in markdown
+
+
+def test_pictures_may_be_arrays(base: Options, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 40), "white")
+    done = uce.ablate([picture, picture], tmp_path / "out", vary=["seed=0"], localize_only=True, **base)
+    assert [row["picture"] for row in done.rows] == ["picture1", "picture2"]
+
+
+def test_observers_hear_of_every_cell(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    heard: list[Any] = []
+
+    class Observer:
+        @uce.hookimpl
+        def uce_cell_finished(self, event: Any) -> None:
+            heard.append((event.number, event.total, event.picture, event.cell, event.status, event.error is None))
+
+    vary = ["clusterer.fault=raise,''"]
+    uce.ablate(pictures[0], tmp_path / "out", vary=vary, localize_only=True, observers=[Observer()], **base)
+    assert heard == [
+        (1, 2, "scene", "clusterer.fault=raise", "failed", False),
+        (2, 2, "scene", "clusterer.fault=", "localized", True),
+    ]

@@ -1,0 +1,1 @@
+"""The same pictures under many configurations, and a table of what each choice is worth."""

@@ -1,0 +1,122 @@
+"""What a cell's run folder says: counts, seconds, losses, and scores where truth is known."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from uce.core.errors import RunFolderError
+from uce.core.run import read_mask
+from uce.core.run_folder import RunFolder
+from uce.core.scoring import score_masks
+
+STAGES = ("extractor", "clusterer", "refiner", "initializer", "optimizer", "samples")
+SCORES = ("iou", "precision", "recall", "ari", "count_error")
+LAST_SHARE = 0.1
+_NO_LOSS = ("update", "phase", "step")
+
+Measures = dict[str, float]
+
+
+def measure(
+    folder: RunFolder, stages: Sequence[Mapping[str, Any]], truth: npt.NDArray[np.bool_] | None, empty: bool
+) -> Measures:
+    """Column -> number of one cell and picture; what the folder does not hold is left out.
+
+    Args:
+        stages: rows of run.json.
+        truth: bool (T, H, W).
+        empty: the cell found nothing: no concepts, and everything of the truth is missed.
+    """
+    found: Measures = {}
+    masks = None
+    if (folder / "concepts.json").is_file():
+        entries = folder.read_json("concepts.json")["concepts"]
+        found |= {"concepts": len(entries), "share": sum(entry["share"] for entry in entries)}
+        if truth is not None:
+            masks = np.stack([read_mask(folder / entry["mask"]) for entry in entries])
+    elif empty:
+        found |= {"concepts": 0, "share": 0.0}
+        masks = None if truth is None else np.zeros((0, *truth.shape[1:]), np.bool_)
+    if truth is not None and masks is not None:
+        scores = asdict(score_masks(masks, truth))
+        found |= {name: scores[name] for name in SCORES}
+    found |= seconds_per_stage(stages)
+    if (folder / "history.csv").is_file():
+        found |= final_losses(folder / "history.csv")
+    return found
+
+
+def seconds_per_stage(stages: Sequence[Mapping[str, Any]]) -> Measures:
+    """ "seconds.STAGE" -> what it took where it was computed, here or in another cell; refiners together."""
+    found: Measures = {}
+    for row in stages:
+        column = f"seconds.{stage_of(row['stage'])}"
+        found[column] = found.get(column, 0.0) + row["seconds"]
+    return {**found, "seconds.total": sum(found.values())} if found else {}
+
+
+def stage_of(slot: str) -> str:
+    """ "refiner-merge" -> "refiner"."""
+    return slot.partition("-")[0]
+
+
+def final_losses(path: Path) -> Measures:
+    """ "loss.TERM" -> mean over the last tenth of the updates that have it, as single updates are noisy.
+
+    Raises:
+        RunFolderError: history.csv is not readable.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunFolderError(f"{path} is not readable ({error}); run this cell again with --overwrite") from error
+    found: Measures = {}
+    last = rows[-max(1, math.ceil(LAST_SHARE * len(rows))) :]
+    for term in rows[0] if rows else ():
+        values = [value for row in last if (value := _number(row[term])) is not None]
+        if term not in _NO_LOSS and values:
+            found[f"loss.{term}"] = float(np.mean(values))
+    return found
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+def mean_of(measures: Iterable[Measures]) -> Measures:
+    """Column -> mean over the pictures that have it."""
+    columns: dict[str, list[float]] = {}
+    for row in measures:
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in columns.items()}
+
+
+def columns_of(rows: Iterable[Measures]) -> list[str]:
+    """Every column that some row has, in the order of the tables."""
+    found = {name for row in rows for name in row}
+    seconds = [f"seconds.{stage}" for stage in (*STAGES, "total")]
+    losses = sorted(name for name in found if name.startswith("loss."))
+    order = ["concepts", "share", *SCORES, *losses, *seconds]
+    return [name for name in order if name in found]
+
+
+def counts_of(stage_rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Stage (refiners by name) -> how often it was computed and how often its result was used again."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in stage_rows:
+        tally = counts.setdefault(row["stage"], {"computed": 0, "reused": 0})
+        tally["reused" if row.get("reused") else "computed"] += 1
+    return {slot: tally for slot, tally in counts.items() if slot != "samples"}

@@ -1,0 +1,71 @@
+"""What people hold in their hands: a finished ablation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from uce.ablation.folder import AblationFolder
+from uce.core.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """An ablation's folder, read."""
+
+    folder: AblationFolder
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """ablation.json."""
+        return self.folder.read()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One per cell and picture: "cell", "picture", "status", the varied keys and every measure."""
+        return [self._row(r, picture=r["picture"], status=r["status"]) for r in self.document["results"]]
+
+    @property
+    def means(self) -> list[dict[str, Any]]:
+        """One per cell, averaged over the pictures: "cell", "pictures", "failed", the varied keys, the measures."""
+        return [self._row(r, pictures=r["pictures"], failed=r["failed"]) for r in self.document["means"]]
+
+    def _row(self, result: dict[str, Any], **facts: Any) -> dict[str, Any]:
+        values = next(cell["values"] for cell in self.document["cells"] if cell["name"] == result["cell"])
+        return {"cell": result["cell"], **facts, **values, **result["measures"]}
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Stage -> {"computed", "reused"}."""
+        found: dict[str, dict[str, int]] = self.document["counts"]
+        return found
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """The results that failed: "cell", "picture", "error"."""
+        return [result for result in self.document["results"] if result["status"] == "failed"]
+
+    def run(self, cell: str, picture: str | None = None) -> Run:
+        """A cell's run; `picture` may be left out where there is one.
+
+        Raises:
+            RunFolderError: that cell left no run.
+        """
+        picture = picture or self.document["pictures"][0]["name"]
+        run = Run(self.folder.run(picture, cell))
+        _ = run.info, run.concepts
+        return run
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        files = {kind: f"ablation.{kind}" for kind in ("csv", "md", "html")}
+        return {"folder": str(self.path), **self.document, "files": files}
+
+    def __len__(self) -> int:
+        return len(self.document["cells"])

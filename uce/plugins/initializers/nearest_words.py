@@ -1,0 +1,98 @@
+"""Start from the words of the model's own vocabulary that fit best, and label concepts with them.
+
+First, many words share one prompt, and each is scored by how much more it is attended from inside a concept's mask than
+from elsewhere: one pass of the UNet for dozens of words. The best of each concept are then put into a prompt of their
+own and scored by the denoising error inside the mask.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import Concepts, TokenPlan
+    from uce.core.picture import Picture
+
+
+class NearestWordsInitializer:
+    """Starts every concept from the words of the model's vocabulary that fit it, and labels it: to see what is what."""
+
+    name = "nearest-words"
+
+    class Settings(BaseSettings):
+        """How words are found."""
+
+        by: Literal["denoising", "attention"] = Field(
+            "denoising",
+            description="what ranks words: the denoising error inside the mask, after attention has narrowed them "
+            "down, or attention alone (cheaper)",
+        )
+        split_tokens: int = Field(1, ge=1, le=64, description="best words per concept to start from; 1: no splitting")
+        candidates: int = Field(
+            4096, ge=1, le=1_000_000, description="how many of the vocabulary's words to try, the commonest first"
+        )
+        shortlist: int = Field(
+            24, ge=1, le=65_536, description="words per concept that attention leaves for denoising to rank"
+        )
+        noise_levels: int = Field(3, ge=1, le=64, description="noise levels at which each of these is denoised")
+        template: str = Field("a photo of {}", description="the prompt; {} stands for the word")
+
+        @field_validator("template")
+        @classmethod
+        def _one_place(cls, value: str) -> str:
+            from uce.core.training.options import require_one_place
+
+            return require_one_place(value)
+
+    @hookimpl
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, image: Picture, settings: Settings, context: Context
+    ) -> TokenPlan:
+        """Rank complete words of the vocabulary for every concept and take the best.
+
+        Returns:
+            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; labels are the best
+            words, but for concepts that a refiner has labelled.
+
+        Raises:
+            StageInputError: no concepts, or a vocabulary that names no words.
+        """
+        import torch
+
+        from uce.core.data import TokenPlan
+        from uce.core.errors import StageInputError
+        from uce.core.random_rows import concept_tokens
+        from uce.core.training.search import masked_errors, vocabulary_words, word_attention, word_vectors
+
+        if len(concepts) == 0:
+            raise StageInputError("there is no concept to find words for; localise again with other settings")
+        words = vocabulary_words(backbone, settings.candidates)
+        vectors = word_vectors(backbone, words)
+        order_KV = _best(word_attention(backbone, image.pixels, concepts.masks, vectors, context))
+        num_splits = min(settings.split_tokens, len(words))
+        if settings.by == "denoising":
+            kept = torch.unique(order_KV[:, : max(settings.shortlist, num_splits)])
+            few = {encoder: rows[kept] for encoder, rows in vectors.items()}
+            errors_KV = masked_errors(
+                backbone, image.pixels, concepts.masks, few, settings.noise_levels, settings.template, context
+            )
+            order_KV = kept[_best(-errors_KV.cpu())]
+        best_KS = order_KV[:, :num_splits]
+        given = concepts.labels or [""] * len(concepts)
+        labels = [label or words[row] for label, row in zip(given, best_KS[:, 0].tolist(), strict=True)]
+        starts = {encoder: rows[best_KS] for encoder, rows in vectors.items()}
+        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, labels=tuple(labels))
+
+
+def _best(scores_KV: Tensor) -> Tensor:
+    """Columns from the highest score to the lowest; equal ones in the vocabulary's order."""
+    return scores_KV.argsort(dim=1, descending=True, stable=True)

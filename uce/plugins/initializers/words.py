@@ -1,0 +1,83 @@
+"""Start from words that the user chose: the usual textual inversion, with a word for every concept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import Concepts, TokenPlan
+
+
+class WordsInitializer:
+    """Starts every concept from a word of yours, which is its label too: when you can say what the things are."""
+
+    name = "words"
+
+    class Settings(BaseSettings):
+        """Which words."""
+
+        words: list[str] = Field(
+            [], description="a word per concept, in order, such as `cup,toy cat`; a single word serves all concepts"
+        )
+
+        @field_validator("words", mode="before")
+        @classmethod
+        def _split(cls, value: Any) -> Any:
+            """`cup,toy cat` is short for `[cup, toy cat]`."""
+            return value.split(",") if isinstance(value, str) else value
+
+        @field_validator("words")
+        @classmethod
+        def _some(cls, value: list[str]) -> list[str]:
+            words = [" ".join(word.split()) for word in value]
+            if not words or not all(words):
+                raise ValueError("must name a word per concept, such as initializer.words=cup,toy cat")
+            return words
+
+    @hookimpl
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, settings: Settings, context: Context
+    ) -> TokenPlan:
+        """Take the words' own embeddings; a word of several pieces starts from the mean of their vectors.
+
+        Returns:
+            starts float32 (K, 1, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; labels are the words.
+
+        Raises:
+            StageInputError: too few or too many words, or one that the model cannot read.
+
+        Source: Gal et al., ICLR 2023 (textual inversion), where a token starts from a coarse word for its thing.
+        """
+        from uce.core.data import TokenPlan
+        from uce.core.random_rows import concept_tokens
+        from uce.core.training.search import require_readable, word_vectors
+
+        words = words_for(len(concepts), settings.words)
+        require_readable(backbone, words)
+        starts = {encoder: rows[:, None] for encoder, rows in word_vectors(backbone, words).items()}
+        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, labels=tuple(words))
+
+
+def words_for(num_concepts: int, words: list[str]) -> list[str]:
+    """One word per concept.
+
+    Raises:
+        StageInputError: another number of them.
+    """
+    from uce.core.errors import StageInputError
+
+    if len(words) == 1:
+        return words * num_concepts
+    if len(words) != num_concepts:
+        raise StageInputError(
+            f"initializer.words names {len(words)} words ({', '.join(words)}) for {num_concepts} concepts; give "
+            f"{num_concepts}, one that serves all, or choose the concepts with --concepts"
+        )
+    return words
