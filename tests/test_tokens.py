@@ -331,6 +331,41 @@ def test_two_text_encoders_come_back(two_encoders: Path, tmp_path: Path) -> None
     assert [concept.token for concept in run.concepts] == ["<asset0>", "<asset1>"]
 
 
+def test_tokens_of_two_text_encoders_draw_and_diffusers_reads_them(tiny_pipeline_xl: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    pipe = StableDiffusionXLPipeline.from_pretrained(tiny_pipeline_xl)
+    widths = [one.get_input_embeddings().weight.shape[1] for one in (pipe.text_encoder, pipe.text_encoder_2)]
+    vectors = {f"clip_{end}": torch.randn(2, width) for end, width in zip("lg", widths, strict=True)}
+    save_file(vectors, tmp_path / "cup.safetensors")
+    run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model=str(tiny_pipeline_xl))
+    uce.generate("a photo of <cup>", run, tmp_path / "pictures", steps=2, negative="red", heat=True, scheduler="euler")
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "a-photo-of-cup-s0.png", "a-photo-of-cup-s0-heat.png"
+    }  # fmt: skip
+    done = uce.export(run, "diffusers", tmp_path / "out")
+    # What the command prints is what one types: it must work.
+    lines = done.usage.replace('"cup.safetensors"', repr(str(tmp_path / "out" / "cup.safetensors")))
+    import safetensors.torch
+
+    exec(lines, {"pipe": pipe, "safetensors": safetensors})
+    for tokenizer, encoder, name in (
+        (pipe.tokenizer, pipe.text_encoder, "clip_l"),
+        (pipe.tokenizer_2, pipe.text_encoder_2, "clip_g"),
+    ):
+        rows = tokenizer.convert_tokens_to_ids(["<cup>", "<cup>_1"])
+        assert torch.equal(encoder.get_input_embeddings().weight[rows].detach(), vectors[name])
+
+
+def test_the_python_of_the_page_runs(done: Path, tiny_pipeline: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in page.split("```python\n")[1:]:
+        exec(block.split("```")[0].replace('"sd1.5"', repr(str(tiny_pipeline))), names)
+    assert len(names["tour"](done, tmp_path)) == 1 and (tmp_path / "sheet.png").is_file()
+    assert names["facts"](tmp_path / "ComfyUI" / "models" / "embeddings" / "cup.safetensors")["token"] == "<cup>"
+
+
 class Evil:
     def __reduce__(self) -> Any:
         return os.mkdir, ("evil-ran",)
@@ -447,7 +482,7 @@ def test_library_keeps_lists_shows_and_removes(cli: Cli, done: Path, tmp_path: P
     (record,) = json.loads(out)["entries"]
     assert record["name"] == "beach-trip" and [c["token"] for c in record["concepts"]] == ["<asset0>", "<asset1>"]
     code, out, _ = cli("library", "show", "beach-trip", *place, "-o", tmp_path / "sheet.png")
-    assert code == 0 and "<asset0>, <asset1>" in out and Image.open(tmp_path / "sheet.png").width > 900
+    assert code == 0 and "<asset0>" in out and "<asset1>" in out and Image.open(tmp_path / "sheet.png").width > 900
     refused(cli("library", "show", "beach", *place), "Did you mean 'beach-trip'?")
     assert cli("library", "remove", "beach-trip", *place)[1] == "removed beach-trip\n"
     refused(cli("library", "remove", "beach-trip", *place), "unknown library entry 'beach-trip'; available: none.")
@@ -520,6 +555,22 @@ def test_what_cannot_be_gathered_is_refused(
     unfit = cli("generate", "a cat", "--run", done, "--concept", "kitchen:asset0=cat", *out)
     refused(unfit, "do not fit: a token is understood only by the model it was learned with")
     assert "kitchen (model another" in unfit[2] and not (tmp_path / "pictures").exists()
+
+
+def test_only_one_of_several_runs_may_bring_weights(cli: Cli, library: Path, tmp_path: Path) -> None:
+    layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"
+    generator = torch.Generator().manual_seed(0)
+    weights = {f"{layer}.lora.down.weight": torch.randn(2, 16, generator=generator),
+               f"{layer}.lora.up.weight": torch.randn(16, 2, generator=generator)}  # fmt: skip
+    picks = ["--concept", "beach-trip:asset0=cup", "--concept", "kitchen:asset1=cat", "--library", library]
+    drawn = []
+    for names in ((), ("kitchen",), ("kitchen", "beach-trip")):
+        for name in names:
+            save_file(weights, library / name / "weights.safetensors")
+        drawn.append(cli("generate", "a <cup> and a <cat>", *picks, "-o", tmp_path / "pictures", "--steps", 2))
+    plain, trained = (Image.open(out.strip()).tobytes() for _, out, _ in drawn[:2])
+    assert plain != trained
+    refused(drawn[2], "both beach-trip and kitchen trained weights beside their tokens")
 
 
 # Push
