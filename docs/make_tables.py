@@ -58,7 +58,7 @@ def allowed(annotation: Any, metadata: list[Any]) -> str:
     optional = type(None) in arguments
     kinds = [kind for kind in arguments if kind is not type(None)] if optional else [annotation]
     names = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
-    lists = {int: "list of whole numbers", str: "list of texts"}
+    lists = {int: "list of whole numbers", float: "list of numbers", str: "list of texts"}
     text = " or ".join(
         lists[typing.get_args(kind)[0]] if typing.get_origin(kind) is list else names[kind] for kind in kinds
     )

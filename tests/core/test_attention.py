@@ -207,3 +207,27 @@ def test_columns_out_of_range_are_refused() -> None:
 def test_half_precision_maps_are_float32() -> None:
     query = torch.randn(1, 2, 8, 4, dtype=torch.bfloat16)
     assert attention_probabilities(query, query, 0.5).dtype is torch.float32
+
+
+def hooks(backbone: Any) -> list[int]:
+    return [len(block._forward_hooks) for block in backbone.unet.up_blocks]
+
+
+def test_features_are_what_decoder_blocks_give_out(backbone: Any) -> None:
+    args = inputs(backbone)
+    plain = backbone.predict(*args)
+    with backbone.capture_features(0, 2) as found:
+        assert torch.equal(backbone.predict(*args), plain)
+    assert sorted(found) == [0, 2] and hooks(backbone) == [0, 0, 0]
+    assert found[0].shape == (2, 32, 8, 8) and found[2].shape == (2, 16, 16, 16) and found[0].dtype is torch.float32
+    first = found[0].clone()
+    backbone.predict(args[0] + 1, *args[1:])
+    assert torch.equal(found[0], first), "passes outside the block leave it alone"
+
+
+def test_features_leave_the_model_as_found_after_an_error(backbone: Any) -> None:
+    with pytest.raises(RuntimeError, match="boom"), backbone.capture_features(1), backbone.capture(Capture("self")):
+        raise RuntimeError("boom")
+    with pytest.raises(StageInputError, match="no decoder block 3; it has 3, from 0"), backbone.capture_features(0, 3):
+        pass
+    assert hooks(backbone) == [0, 0, 0]

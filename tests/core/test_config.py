@@ -120,3 +120,28 @@ def test_config_file_errors(tmp_path: Path) -> None:
 def test_parse_assignment_reads_yaml() -> None:
     assert parse_assignment("run.names=[cup, cat]") == (["run", "names"], ["cup", "cat"])
     assert parse_assignment("model.revision=null") == (["model", "revision"], None)
+
+
+def test_a_clusterer_may_ask_for_a_chain_unless_the_user_names_one() -> None:
+    given = {"clusterer": "given"}
+
+    def chain(**arguments: Any) -> list[str]:
+        return list(resolve(**arguments).to_dict()["refiner"]["chain"])
+
+    default = chain()
+    assert chain(plugins=given) == ["none"]
+    assert chain(document=given) == ["none"]
+    assert chain(preset="paper", plugins=given) == ["none"]
+    assert chain(plugins=given, refiners=["edges", "background"]) == ["edges", "background"]
+    assert chain(document={"refiner": ["edges"], "clusterer": "given"}) == ["edges"], "whatever their order"
+    assert chain(document={"refiner": ["merge"]}, plugins=given) == ["none"], "a later layer wins"
+    assert chain(document=given, plugins={"clusterer": "finch"}) == default
+    again = resolve(document=yaml.safe_load(resolve(plugins=given, refiners=["edges"]).to_yaml()))
+    assert again.to_dict()["refiner"]["chain"] == ["edges"]
+    with pytest.raises(ConfigError, match=r"refiner.saliency: that refiner is not in the chain none"):
+        resolve(plugins=given, assignments=["refiner.saliency.threshold=1"])
+
+
+def test_settings_of_the_presets_refiners_come_back_with_their_chain() -> None:
+    config = resolve(document={"clusterer": "given"}, plugins={"clusterer": "finch"})
+    assert config.to_dict() == resolve().to_dict() | {"clusterer": config.to_dict()["clusterer"]}

@@ -103,7 +103,8 @@ def test_every_setting_of_every_builtin_is_described() -> None:
 
 
 def test_unknown_name_lists_the_known_ones_and_the_nearest() -> None:
-    with pytest.raises(PluginError, match=r"unknown clusterer 'hdbscn'; available: finch, .* Did you mean 'hdbscan'\?"):
+    line = r"unknown clusterer 'hdbscn'; available: diffseg, finch, .* Did you mean 'hdbscan'\?"
+    with pytest.raises(PluginError, match=line):
         load_manager().get("clusterer", "hdbscn")
 
 

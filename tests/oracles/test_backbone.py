@@ -15,7 +15,7 @@ from torch import Tensor
 from uce.core.aggregate import aggregate_self_attention, mean_cross_attention, saliency_from
 from uce.core.attention import attention_probabilities
 from uce.core.backbone import LayerMap
-from uce.plugins.extractors.self_attention import _end_of_text, _read_maps
+from uce.core.unet_maps import end_of_text, read_maps
 
 pytestmark = pytest.mark.oracle
 RELATIVE = 1e-4
@@ -83,8 +83,8 @@ def test_localisation_pass(reference: Any, steps: dict[str, Tensor]) -> None:
 def test_end_of_text_map(reference: Any, steps: dict[str, Tensor]) -> None:
     """The reference doubles the batch; its map is the second half's."""
     with torch.no_grad():
-        _, cross = _read_maps(reference, steps["loc_latents"][1:], 0)
-    found = _end_of_text(cross, (64, 64), None)
+        _, cross = read_maps(reference, steps["loc_latents"][1:], 0)
+    found = end_of_text(cross, (64, 64), None)
     assert_close(found, steps["loc_eot"])
 
 

@@ -1,4 +1,4 @@
-"""Watching attention while a UNet runs, without changing what it computes.
+"""Watching attention and features while a UNet runs, without changing what it computes.
 
 A watched layer keeps its own processor, which computes the layer's output as before (fused attention, bit for bit);
 beside it the layer's probabilities are computed once more from the same queries and keys. That costs a second product
@@ -51,6 +51,27 @@ def capture_attention(unet: nn.Module, *requests: Capture) -> Iterator[list[Laye
             own = layer.processor
             stack.callback(setattr, layer, "processor", own)
             layer.processor = _Watcher(name, own, wanted, found, grids, id(host))
+        yield found
+
+
+@contextmanager
+def capture_outputs(blocks: Sequence[nn.Module], *indexes: int) -> Iterator[dict[int, Tensor]]:
+    """Keep what some of a model's `blocks` give out, as float32; of several passes the last.
+
+    Raises:
+        StageInputError: there is no such block.
+    """
+    for index in indexes:
+        if not 0 <= index < len(blocks):
+            raise StageInputError(f"the model has no decoder block {index}; it has {len(blocks)}, from 0 (the deepest)")
+    found: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for index in indexes:
+
+            def keep(module: nn.Module, args: Any, output: Any, index: int = index) -> None:
+                found[index] = (output[0] if isinstance(output, tuple) else output).float()
+
+            stack.callback(blocks[index].register_forward_hook(keep).remove)
         yield found
 
 

@@ -164,6 +164,16 @@ class Backbone(Protocol):
         after an error. The list is filled pass by pass; clear it between passes to keep only the last.
         """
 
+    def capture_features(self, *blocks: int) -> AbstractContextManager[dict[int, Tensor]]:
+        """Within the block, every UNet pass stores what these decoder blocks give out: 0 the deepest and coarsest,
+        then upwards -> float32 (B, channels, h', w').
+
+        The prediction is the same; the UNet is left as it was found, also after an error.
+
+        Raises:
+            StageInputError: the model has no such block.
+        """
+
     def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
         """Within the block, `predict` is differentiable in the chosen tensors, which start where the model is (LoRA:
         without effect); everything else stays frozen.

@@ -41,7 +41,7 @@ def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts
 
     Returns:
         Concepts on the CPU: mask, plain mean of the cluster's affinity rows, score (see `saliency_scores`); the merge
-        threshold is carried over.
+        threshold is carried over, and pixel masks and words where the clusterer gave some.
 
     Raises:
         StageInputError: labels of another grid.
@@ -64,5 +64,7 @@ def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts
         masks=masks,
         maps=mean_maps(attention.affinity, compact.flatten(), len(names)),
         scores=saliency_scores(masks, attention.saliency),
+        pixel_masks=None if clusters.pixel_masks is None else clusters.pixel_masks.cpu()[names],
+        labels=None if clusters.words is None else [clusters.words[name] for name in names.tolist()],
         merge_threshold=clusters.merge_threshold,
     )

@@ -8,13 +8,14 @@ loads code: it can only name plugins that are there already.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
+from uce.core.config_draft import Draft
 from uce.core.errors import ConfigError, unknown_name
 from uce.core.manager import Manager, PluginInfo
 from uce.core.presets import PRESETS
@@ -75,6 +76,11 @@ class Config:
     initializer: Choice
     optimizer: Choice
 
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Every selected plugin in the order of the stages."""
+        return (self.extractor, self.clusterer, *self.refiners, self.initializer, self.optimizer)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the layout of the YAML file; resolving them again gives this configuration."""
         document: dict[str, Any] = {"preset": self.preset, "model": self.model.model_dump(mode="json")}
@@ -94,28 +100,6 @@ class Config:
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-
-
-@dataclass
-class _Draft:
-    """What the layers say so far: plugin names and raw values, not yet validated."""
-
-    plugins: dict[str, str] = field(default_factory=dict)
-    chain: list[str] = field(default_factory=list)
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def name_plugin(self, stage: str, name: str) -> None:
-        """A named plugin starts from its own defaults (paper's for built-ins): what earlier layers set is dropped."""
-        self.plugins[stage] = name
-        self.values[stage] = {}
-
-    def name_chain(self, chain: Sequence[str]) -> None:
-        self.chain = list(chain)
-        for key in [k for k in self.values if k.startswith("refiner.")]:
-            del self.values[key]
-
-    def set_value(self, section: str, key: str, value: Any) -> None:
-        self.values.setdefault(section, {})[key] = value
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:
@@ -153,10 +137,11 @@ def load_config_file(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def _apply_document(draft: _Draft, document: Mapping[str, Any], origin: str) -> None:
+def _apply_document(draft: Draft, document: Mapping[str, Any], origin: str) -> None:
     """One layer in the file's layout."""
     known = [*SINGLE_STAGES, "refiner", "model", "run", "preset"]
-    for section, body in document.items():
+    # Refiners last: a chain that stands in the same layer outranks the one that its clusterer asks for.
+    for section, body in sorted(document.items(), key=lambda item: item[0] == "refiner"):
         if section not in known:
             raise ConfigError(f"{origin}: " + unknown_name("key", str(section), known))
         if section == "preset":
@@ -177,7 +162,7 @@ def _apply_document(draft: _Draft, document: Mapping[str, Any], origin: str) -> 
                 draft.set_value(section, str(key), value)
 
 
-def _apply_refiners(draft: _Draft, body: Any, origin: str) -> None:
+def _apply_refiners(draft: Draft, body: Any, origin: str) -> None:
     if isinstance(body, str):
         body = [body]
     if isinstance(body, list):
@@ -198,7 +183,7 @@ def _apply_refiners(draft: _Draft, body: Any, origin: str) -> None:
             draft.set_value(f"refiner.{name}", str(key), value)
 
 
-def _apply_assignment(draft: _Draft, parts: list[str], value: Any) -> None:
+def _apply_assignment(draft: Draft, parts: list[str], value: Any) -> None:
     section = parts[0]
     if section == "refiner":
         if len(parts) != 3:
@@ -256,7 +241,8 @@ def resolve_config(
     name = preset or str(document.get("preset", "default"))
     if name not in PRESETS:
         raise ConfigError(unknown_name("preset", name, PRESETS))
-    draft = _Draft()
+    asked = {info.name: info.refiners for info in manager.available("clusterer").values() if info.refiners}
+    draft = Draft(asked)
     _apply_document(draft, PRESETS[name], f"preset {name}")
     _apply_document(draft, document, "config")
     for stage, plugin in (plugins or {}).items():
@@ -273,7 +259,7 @@ def resolve_config(
     return _finish(manager, name, draft)
 
 
-def _finish(manager: Manager, preset: str, draft: _Draft) -> Config:
+def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
     """Look the plugins up and validate every section."""
 
     def choose(stage: str, name: str, section: str) -> Choice:

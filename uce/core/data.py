@@ -108,13 +108,19 @@ class Clusters:
         labels: int64 (h, w), -1 where unassigned.
         merge_threshold: symmetric KL distance up to which touching clusters may be merged; None where the clusterer
             has no such notion.
+        pixel_masks: bool (n, H, W) at the original picture's size, disjoint, entry k for label k, where the clusterer
+            knows outlines finer than the grid; None: derived from the cells in the end.
+        words: a readable word for every label, or None.
 
     Raises:
-        StageInputError: labels not integer, or below -1.
+        StageInputError: labels not integer or below -1, pixel masks not boolean or overlapping, or fewer pixel masks
+            or words than labels.
     """
 
     labels: Tensor
     merge_threshold: float | None = None
+    pixel_masks: Tensor | None = None
+    words: list[str] | None = None
 
     def __post_init__(self) -> None:
         labels = _tensor(self.labels, "labels", 2)
@@ -124,6 +130,14 @@ class Clusters:
         if labels.numel() and int(labels.min()) < -1:
             raise StageInputError(f"labels start at 0, -1 means unassigned; found {int(labels.min())}")
         object.__setattr__(self, "labels", labels)
+        needed = int(labels.max()) + 1 if labels.numel() else 0
+        if self.pixel_masks is not None:
+            pixel_masks = _booleans(self.pixel_masks, "pixel_masks", 3)
+            _require_disjoint(pixel_masks, "pixel_masks")
+            object.__setattr__(self, "pixel_masks", pixel_masks)
+        for name, value in (("pixel_masks", self.pixel_masks), ("words", self.words)):
+            if value is not None and len(value) < needed:
+                raise StageInputError(f"{name} must hold one for each of {needed} labels, found {len(value)}")
 
     @property
     def num_clusters(self) -> int:

@@ -17,12 +17,13 @@ from uce.core.errors import ConfigError, RunFolderError, StageInputError
 from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
 from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
+from uce.core.mask_files import mask_paths, read_mask_of_size
 from uce.core.naming import labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
 from uce.core.provenance import plugin_rows
-from uce.core.run import choose_concepts, name_tokens, read_mask
+from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
@@ -117,12 +118,6 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     return Work(manager, config, backbone, picture, pipeline, folder)
 
 
-def _mask_order(path: Path) -> tuple[bool, int, str]:
-    """Numbered masks by number, then the others by name."""
-    number = path.stem.isdecimal()
-    return not number, int(path.stem) if number else 0, path.stem
-
-
 def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarray[Any, Any]]]:
     """(file stem, bool (H, W)) of every mask, numbered ones first; where two overlap, the later one keeps the pixels.
 
@@ -130,19 +125,14 @@ def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarr
         RunFolderError: no masks, or one that is no picture.
         StageInputError: an empty mask, or one of another size.
     """
-    paths = sorted((folder / "masks").glob("*.png"), key=_mask_order)
+    paths = mask_paths(folder / "masks") if (folder / "masks").is_dir() else []
     if not paths:
         raise RunFolderError(
             f"{folder / 'masks'} holds no PNG; draw a mask, or run uce localize again with --overwrite"
         )
     found: list[tuple[str, np.ndarray[Any, Any]]] = []
     for path in paths:
-        mask = read_mask(path)
-        if mask.shape != size:
-            raise StageInputError(
-                f"mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, the picture is {size[1]} x {size[0]}; "
-                "save it at the picture's size"
-            )
+        mask = read_mask_of_size(path, size)
         found = [(stem, earlier & ~mask) for stem, earlier in found]
         found.append((path.stem, mask))
     for stem, mask in found:

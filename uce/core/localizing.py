@@ -89,8 +89,11 @@ def open_work(
         shared: where stage results are kept together with other runs'.
 
     Raises:
-        UceError: the model or the folder cannot be used, or the folder was begun with another picture.
+        UceError: the model, the folder or a file that a setting names cannot be used, or the folder was begun with
+            another picture.
     """
+    for choice in config.choices:  # files that are missing are refused before a model is loaded
+        choice.settings.input_files()
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(original, backbone.picture_side, config.run.fit)

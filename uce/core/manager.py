@@ -64,6 +64,12 @@ class PluginInfo:
         found = getattr(self.obj, "Settings", None)
         return found if inspect.isclass(found) and issubclass(found, Settings) else Settings
 
+    @property
+    def refiners(self) -> tuple[str, ...]:
+        """The chain that a clusterer asks for (its attribute `refiners`) where the user names none; () for any."""
+        wanted = getattr(self.obj, "refiners", ())
+        return (wanted,) if isinstance(wanted, str) else tuple(wanted)
+
     def __str__(self) -> str:
         return f"{self.name!r} ({self.distribution} {self.version})".replace(" )", ")")
 

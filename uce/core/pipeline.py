@@ -69,6 +69,7 @@ class Pipeline:
         key = self._key(self.config.clusterer, upstream=key)
         clusters = self._stage(self.config.clusterer, Clusters, key, attention=attention, image=self.picture)
         self._require(self.config.clusterer, tuple(clusters.labels.shape) == attention.grid, "labels", attention.grid)
+        self._require_picture_size(self.config.clusterer, clusters.pixel_masks)
         if self.picture is not None:  # what lies on padding is no part of the picture
             valid = self.picture.valid(attention.grid)
             labels = torch.where(valid, clusters.labels.cpu(), torch.full_like(clusters.labels.cpu(), -1))
@@ -78,9 +79,7 @@ class Pipeline:
             key = self._key(choice, upstream=key)
             concepts = self._stage(choice, Concepts, key, concepts=concepts, attention=attention, image=self.picture)
             self._require(choice, concepts.grid == attention.grid, "masks", attention.grid)
-            if self.picture is not None and concepts.pixel_masks is not None:
-                size = tuple(concepts.pixel_masks.shape[1:])
-                self._require(choice, size == self.picture.size, "pixel_masks", self.picture.size)
+            self._require_picture_size(choice, concepts.pixel_masks)
         return self._finished(concepts)
 
     def _finished(self, concepts: Concepts) -> Concepts:
@@ -216,6 +215,11 @@ class Pipeline:
             elif culprit.origin == "built-in":
                 who += f", wrapped by {', '.join(map(str, wrappers))},"
             raise PluginError(f"{who} raised {type(error).__name__}: {message}; traceback in {path}") from error
+
+    def _require_picture_size(self, choice: Choice, pixel_masks: torch.Tensor | None) -> None:
+        if self.picture is not None and pixel_masks is not None:
+            size = tuple(pixel_masks.shape[1:])
+            self._require(choice, size == self.picture.size, "pixel_masks", self.picture.size)
 
     @staticmethod
     def _require(choice: Choice, holds: bool, what: str, allowed: Any) -> None:

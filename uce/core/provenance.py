@@ -18,10 +18,9 @@ Row = Mapping[str, Any]
 
 def plugin_rows(config: Config, manager: Manager) -> list[dict[str, Any]]:
     """Which plugin of which distribution did what, and which wrapped it, for run.json."""
-    choices = [config.extractor, config.clusterer, *config.refiners, config.initializer, config.optimizer]
     rows: list[dict[str, Any]] = [
         {"stage": c.stage, "plugin": c.plugin.name, "distribution": c.plugin.distribution, "version": c.plugin.version}
-        for c in choices
+        for c in config.choices
     ]
     for stage in STAGE_HOOKS:
         for info in manager.wrappers(stage):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +16,11 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def input_files(self) -> Sequence[Path]:
+        """Files beside the picture that the result depends on, such as masks that the user drew; most have none.
+
+        A run asks before it loads a model: raise a `UceError` here for what is missing. The files' bytes are part of
+        the stage's cache key.
+        """
+        return ()

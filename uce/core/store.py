@@ -19,7 +19,7 @@ from torch import Tensor
 
 from uce.core.config import Choice
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-from uce.core.errors import UceError
+from uce.core.errors import ConfigError, UceError
 from uce.core.files import write_safetensors
 
 FORMAT = 1
@@ -87,6 +87,13 @@ def source_digest(obj: Any) -> str:
         return hashlib.sha256(repr(target).encode()).hexdigest()
 
 
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a file that can") from error
+
+
 def stage_key(choice: Choice, wrappers: list[Any], facts: Mapping[str, Any]) -> str:
     """Key of a stage's result.
 
@@ -102,6 +109,7 @@ def stage_key(choice: Choice, wrappers: list[Any], facts: Mapping[str, Any]) -> 
         "source": source_digest(choice.plugin.obj),
         "wrappers": [source_digest(obj) for obj in wrappers],
         "settings": choice.settings.model_dump(mode="json"),
+        "files": [[path.name, _file_digest(path)] for path in choice.settings.input_files()],
         **facts,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]

@@ -34,6 +34,8 @@ LAYERS = (("down_blocks.0", 8), ("mid_block", 4), ("up_blocks.0", 8))  # name, c
 # Weights that can be trained, and their names in a diffusers UNet
 MODULES = {"own": "attn1.to_v", "query": "attn2.to_q", "value": "attn2.to_v"}
 
+DECODER = ("mid_block", "up_blocks.0")  # the layers that stand for decoder blocks, deepest first
+
 
 class TinyBackbone:
     """Implements `uce.core.Backbone`; `pipeline` alone is missing, since it needs diffusers' parts."""
@@ -55,6 +57,8 @@ class TinyBackbone:
         self._scale = 1.0
         self._requests: tuple[Capture, ...] = ()
         self._maps: list[LayerMap] = []
+        self._blocks: tuple[int, ...] = ()
+        self._features: dict[int, Tensor] = {}
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, side, side) -> (B, 4, side / 4, side / 4): mean colours and their grey."""
@@ -124,6 +128,8 @@ class TinyBackbone:
             mixed = cross_BnL @ conditioning.states @ self._weight("value") + own_Bnn @ own_BnC
             mixed = mixed.mT.reshape(len(noisy), self.latent_channels, *size)
             total = total + F.interpolate(mixed, size=noisy.shape[2:], mode="nearest") / len(LAYERS)
+            if name in DECODER and DECODER.index(name) in self._blocks:
+                self._features[DECODER.index(name)] = mixed
         return total
 
     def _keep(self, name: str, kind: str, grid: tuple[int, int], probs: Tensor) -> None:
@@ -144,6 +150,17 @@ class TinyBackbone:
             yield self._maps
         finally:
             self._requests, self._maps = before
+
+    @contextmanager
+    def capture_features(self, *blocks: int) -> Iterator[dict[int, Tensor]]:
+        if not set(blocks) <= set(range(len(DECODER))):
+            raise StageInputError(f"the tiny model has decoder blocks 0 to {len(DECODER) - 1}, asked for {blocks}")
+        before = self._blocks, self._features
+        self._blocks, self._features = blocks, {}
+        try:
+            yield self._features
+        finally:
+            self._blocks, self._features = before
 
     def _weight(self, name: str) -> Tensor:
         """`query` or `value` as it counts now."""

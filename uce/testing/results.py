@@ -59,6 +59,7 @@ def _clusters(result: Clusters, given: Arguments, degenerate: bool) -> Iterator[
         )
     elif not degenerate and result.num_clusters == 0:
         yield "some cluster", "every cell is -1, though the maps hold two things", "assign at least one cell"
+    yield from _pixel_size(result.pixel_masks, given["image"])
     threshold = result.merge_threshold
     if threshold is not None and not (isinstance(threshold, float | int) and math.isfinite(threshold)):
         yield "merge threshold", f"merge_threshold is {threshold!r}", "give a finite number, or None"
@@ -72,16 +73,18 @@ def _concepts(result: Concepts, given: Arguments, degenerate: bool) -> Iterator[
             f"masks are on a grid of {result.grid}, the attention's is {grid}",
             "keep masks on attention.grid; finer masks belong into pixel_masks",
         )
-    if result.pixel_masks is not None:
-        size = tuple(result.pixel_masks.shape[1:])
-        if picture is not None and size != picture.size:
-            yield (
-                "pixel masks at the picture's size",
-                f"pixel_masks are {size}, the picture is {picture.size}",
-                "make them at image.size (image.to_original does), not at the size that the model sees",
-            )
+    yield from _pixel_size(result.pixel_masks, picture)
     if result.labels is not None and not all(isinstance(word, str) for word in result.labels):
         yield "words", f"labels are {result.labels!r}", "give one str per concept, or None"
+
+
+def _pixel_size(pixel_masks: Tensor | None, picture: Any) -> Iterator[Finding]:
+    if pixel_masks is not None and picture is not None and tuple(pixel_masks.shape[1:]) != picture.size:
+        yield (
+            "pixel masks at the picture's size",
+            f"pixel_masks are {tuple(pixel_masks.shape[1:])}, the picture is {picture.size}",
+            "make them at image.size (image.to_original does), not at the size that the model sees",
+        )
 
 
 def _plan(result: TokenPlan, given: Arguments, degenerate: bool) -> Iterator[Finding]:

@@ -336,7 +336,7 @@ def test_a_run_on_the_command_line_is_resumed_with_the_same_bytes(
         "run", done.path.parent / "scene.png", "-o", tmp_path / "out", "--model", tiny_pipeline_xl, "--device", "cpu",
         "--clusterer", "kmeans", "--refiner", "none", *FLAGS,
     ]  # fmt: skip
-    update = Training._update
+    update = Training.step
 
     def interrupt(self: Training, step: Any) -> torch.Tensor:
         if step.number == 3:
@@ -344,7 +344,7 @@ def test_a_run_on_the_command_line_is_resumed_with_the_same_bytes(
         return update(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_update", interrupt)
+        patch.setattr(Training, "step", interrupt)
         code, _, stderr = cli(*common, "--set", "run.checkpoint_every=1")
     assert code == 130 and "--resume" in stderr
     code, _, stderr = cli(*common, "--set", "run.checkpoint_every=1", "--resume")

@@ -13,14 +13,23 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
+from uce.contrib.diffseg import DiffSegClusterer
 from uce.core import AttentionMaps, Clusters, Context
 from uce.core.candidates import candidate_concepts
 from uce.plugins.clusterers.finch import FinchClusterer
 from uce.plugins.clusterers.hdbscan import HdbscanClusterer
 from uce.plugins.clusterers.hierarchical import HierarchicalClusterer
 from uce.plugins.clusterers.kmeans import KMeansClusterer
+from uce.plugins.clusterers.spectral import SpectralClusterer
 
-CLUSTERERS: list[Any] = [FinchClusterer, KMeansClusterer, HierarchicalClusterer, HdbscanClusterer]
+CLUSTERERS: list[Any] = [
+    FinchClusterer,
+    KMeansClusterer,
+    HierarchicalClusterer,
+    HdbscanClusterer,
+    SpectralClusterer,
+    DiffSegClusterer,
+]
 every_clusterer = pytest.mark.parametrize("plugin", CLUSTERERS, ids=lambda plugin: plugin.name)
 
 
@@ -176,8 +185,10 @@ def test_plugins_describe_themselves_for_the_list(plugin: Any) -> None:
 def test_importing_the_plugins_imports_no_heavy_library() -> None:
     code = (
         "import sys\n"
-        "from uce.plugins.clusterers import finch, hdbscan, hierarchical, kmeans\n"
-        "from uce.plugins.refiners import edges, merge, none, saliency, smooth, split\n"
+        "from uce.plugins.clusterers import finch, given, hdbscan, hierarchical, kmeans, spectral\n"
+        "from uce.plugins.refiners import background, edges, merge, none, saliency, smooth, split\n"
+        "from uce.plugins.extractors import features, multi_step\n"
+        "from uce.contrib import diffseg\n"
         "print([name for name in ('torch', 'numpy', 'sklearn', 'scipy', 'skimage', 'PIL') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -12,7 +12,8 @@ from uce.core.backbone import Capture
 from uce.core.context import Context
 from uce.core.errors import StageInputError
 from uce.core.picture import Picture, read_picture
-from uce.plugins.extractors.self_attention import SelfAttentionExtractor, _end_of_text, _read_maps
+from uce.core.unet_maps import end_of_text, read_maps
+from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 
 
 @pytest.fixture(params=["tiny_backbone", "tiny_backbone_v"])
@@ -89,13 +90,13 @@ def test_saliency_side(backbone: Any, picture: Picture) -> None:
 
 
 def test_the_nearest_side_serves_where_a_quarter_has_no_layers(backbone: Any) -> None:
-    _, cross = _read_maps(backbone, torch.zeros(1, 4, 16, 16), 0)
+    _, cross = read_maps(backbone, torch.zeros(1, 4, 16, 16), 0)
     without = [one for one in cross if one.grid != (4, 4)]
-    assert _end_of_text(without, (16, 16), None).shape == (8, 8)
+    assert end_of_text(without, (16, 16), None).shape == (8, 8)
     only_middle = [one for one in cross if one.name.startswith("mid")]
-    assert _end_of_text(only_middle, (16, 16), None).shape == (4, 4)
+    assert end_of_text(only_middle, (16, 16), None).shape == (4, 4)
     with pytest.raises(StageInputError, match="no cross-attention layers to read saliency from"):
-        _end_of_text([], (16, 16), None)
+        end_of_text([], (16, 16), None)
 
 
 def test_timesteps_beyond_the_schedule_are_refused(backbone: Any, picture: Picture) -> None:

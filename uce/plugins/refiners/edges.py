@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -16,24 +16,30 @@ if TYPE_CHECKING:
     from uce.core.data import Concepts
     from uce.core.picture import Picture
 
-DEEPEST = 0.6
-TOLERANCE = 1e-3
+FLAT = 1e-3
+ROUNDS = 10
+WEIGHT = 6.0
+SURE = 1e-3  # log(1 / SURE) > WEIGHT: what lies deep inside a mask is never voted out
 
 
 class EdgesRefiner:
-    """Pixel-accurate masks: moves outlines to the picture's own edges (random walker); put it last."""
+    """Pixel-accurate masks: moves outlines to the picture's own edges (mean field of a local CRF); put it last."""
 
     name = "edges"
 
     class Settings(BaseSettings):
-        band: float = Field(1.0, gt=0, le=4, description="how far, in grid cells, an outline may move to either side")
-        contrast: float = Field(500.0, gt=0, description="how strongly outlines keep to edges of colour")
-        side: int = Field(256, ge=32, le=2048, description="longer side in pixels at which outlines are found")
+        band: float = Field(
+            1.0, gt=0, le=4, description="width, in grid cells, of the zone around an outline in which it may move"
+        )
+        colour: float = Field(
+            8.0, gt=0, le=100, description="difference of colour (CIELAB) that makes an edge; lower: fainter ones"
+        )
+        side: int = Field(256, ge=32, le=1024, description="longer side in pixels at which outlines are found")
 
     @hookimpl
     def uce_refine_masks(self, concepts: Concepts, image: Picture | None, settings: Settings) -> Concepts:
-        """Let every pixel near an outline join the concept, or the background, that a random walk over pixels of like
-        colour reaches first.
+        """Let every pixel near an outline join the concept, or the background, that pixels of like colour around it are
+        of.
 
         Args:
             concepts: masks bool (K, h, w); pixel_masks are the start where there are some.
@@ -42,7 +48,9 @@ class EdgesRefiner:
         Returns:
             The same concepts with pixel_masks bool (K, H, W) at the original's size; the grid's masks stay.
 
-        Source: Grady, "Random walks for image segmentation", PAMI 2006 (scikit-image's implementation).
+        Source: Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials",
+        NIPS 2011: mean field of a Potts model with a bilateral kernel, here over pixels up to `band` cells apart. What
+        else was measured: docs/stages.md, benchmarks/edges.py.
         """
         from dataclasses import replace
 
@@ -57,30 +65,33 @@ class EdgesRefiner:
         cell = max(
             (image.side / concepts.grid[axis]) * (image.box[axis + 2] / image.window[axis + 2]) for axis in (0, 1)
         )
-        masks[:, *shown] = _walk(image.original[shown], masks[:, *shown], cell, settings)
+        masks[:, *shown] = _at_edges(image.original[shown], masks[:, *shown], cell, settings)
         return replace(concepts, pixel_masks=torch.from_numpy(masks))
 
 
-def _walk(
+def _at_edges(
     picture_HW3: npt.NDArray[np.uint8], masks_KHW: npt.NDArray[np.bool_], cell: float, settings: EdgesRefiner.Settings
 ) -> npt.NDArray[np.bool_]:
     """Masks at the picture's edges, bool (K, H, W), disjoint; a mask that would vanish stays as it was."""
     import numpy as np
     from PIL import Image
+    from scipy.ndimage import uniform_filter
     from skimage.color import rgb2lab
 
     size = picture_HW3.shape[:2]
     scale = min(1.0, settings.side / max(size))
     small = (max(2, round(size[0] * scale)), max(2, round(size[1] * scale)))
     picture = np.asarray(Image.fromarray(picture_HW3).resize(small[::-1], Image.Resampling.BOX))
-    masks = np.stack([_resized(mask.astype(np.float32), small) > 0.5 for mask in masks_KHW])
-    seeds = _seeds(masks, cell * scale * settings.band)
-    colours = rgb2lab(picture)
-    spread = float(colours.std())
-    if spread < TOLERANCE or len(np.unique(seeds[seeds > 0])) < 2 or (seeds > 0).all():
+    colours = rgb2lab(picture).astype(np.float32)
+    if float(colours.std()) < FLAT:
         return masks_KHW
-    winner = _strongest(_chances(colours / spread, seeds, settings.contrast), size)
-    found = winner[None] == np.arange(2, len(masks) + 2)[:, None, None]
+    labels = np.concatenate([~masks_KHW.any(axis=0, keepdims=True), masks_KHW])
+    shares = np.stack([_resized(label.astype(np.float32), small) for label in labels])
+    width = settings.band * cell * scale
+    shares = uniform_filter(shares, size=(0, round(width), round(width)), mode="nearest") if width >= 1.5 else shares
+    chances = _mean_field(shares, colours, max(1, round(width)), settings.colour)
+    winner = np.stack([_resized(chance, size) for chance in chances]).argmax(axis=0)
+    found = winner[None] == np.arange(1, len(labels))[:, None, None]
     for index, mask in enumerate(found):
         if not mask.any():
             found[index] = masks_KHW[index]
@@ -88,54 +99,45 @@ def _walk(
     return np.asarray(found, np.bool_)
 
 
-def _seeds(masks: npt.NDArray[np.bool_], band: float) -> npt.NDArray[np.int64]:
-    """Label of pixels that are surely the background's (1) or a mask's (2, 3, ...), 0 near outlines.
+def _mean_field(
+    shares_Lhw: npt.NDArray[np.float32], colours_hw3: npt.NDArray[np.float32], reach: int, colour: float
+) -> npt.NDArray[np.float32]:
+    """The chance of every label at every pixel, (L, h, w), after pixels have drawn each other to their labels.
 
-    Sure is what lies deeper than `band` pixels; of things too thin for that, their deepest part. The picture's border
-    is no outline.
+    A pixel hears its neighbours and a lattice of about 7 x 7 pixels up to `reach` away; the more alike and the nearer,
+    the louder.
     """
-    import numpy as np
-    from scipy.ndimage import distance_transform_edt
-
-    seeds = np.zeros(masks.shape[1:], np.int64)
-    for label, mask in enumerate([~masks.any(axis=0), *masks], start=1):
-        if mask.all():
-            seeds[:] = label
-        elif mask.any():
-            depth = distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
-            seeds[mask & (depth > min(band, DEEPEST * float(depth.max())))] = label
-    return seeds
-
-
-def _chances(colours: npt.NDArray[Any], seeds: npt.NDArray[np.int64], contrast: float) -> dict[int, npt.NDArray[Any]]:
-    """For every seed label, the probability that a walk from a pixel reaches it first, (h, w)."""
-    import warnings
+    from itertools import product
 
     import numpy as np
-    from skimage.segmentation import random_walker
 
-    labels = np.unique(seeds[seeds > 0])
-    compact = np.searchsorted(labels, seeds) + 1
-    compact[seeds == 0] = 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # skimage recommends an optional solver; results are the same
-        chances = random_walker(
-            colours, compact, beta=contrast, mode="cg_j", tol=TOLERANCE, channel_axis=-1, return_full_prob=True
-        )
-    return {int(label): chance for label, chance in zip(labels, chances, strict=True)}
+    height, width = colours_hw3.shape[:2]
+    step = max(1, reach // 3)
+    far, near = range(-reach, reach + 1, step), range(-1, 2)
+    moves = sorted({*product(far, far), *product(near, near)} - {(0, 0)})
+    padded = np.pad(colours_hw3, ((reach, reach), (reach, reach), (0, 0)), constant_values=np.float32(1e6))
+    voices = []
+    for y, x in moves:
+        other = padded[reach + y : reach + y + height, reach + x : reach + x + width]
+        apart = ((colours_hw3 - other) ** 2).sum(axis=2) / (2 * colour**2)
+        voices.append(np.exp(-apart - (y * y + x * x) / (2 * (reach / 1.5) ** 2)))
+    total = np.sum(voices, axis=0) + np.float32(1e-6)
+    prior = np.log(np.clip(shares_Lhw, SURE, 1))
+    chances = _softmax(prior)
+    for _ in range(ROUNDS):
+        around = np.pad(chances, ((0, 0), (reach, reach), (reach, reach)))
+        heard = np.zeros_like(chances)
+        for (y, x), voice in zip(moves, voices, strict=True):
+            heard += voice * around[:, reach + y : reach + y + height, reach + x : reach + x + width]
+        chances = _softmax(prior + np.float32(WEIGHT) * heard / total)
+    return chances
 
 
-def _strongest(chances: dict[int, npt.NDArray[Any]], size: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """The label with the highest chance at every pixel of the enlarged map, (H, W)."""
+def _softmax(scores_Lhw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     import numpy as np
 
-    best = np.full(size, -np.inf, np.float32)
-    winner = np.zeros(size, np.int64)
-    for label, chance in chances.items():
-        enlarged = _resized(np.asarray(chance, np.float32), size)
-        closer = enlarged > best
-        best[closer], winner[closer] = enlarged[closer], label
-    return winner
+    powers = np.exp(scores_Lhw - scores_Lhw.max(axis=0))
+    return np.asarray(powers / powers.sum(axis=0), np.float32)
 
 
 def _resized(values: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:

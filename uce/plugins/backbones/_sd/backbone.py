@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.attention import capture_attention
+from uce.core.attention import capture_attention, capture_outputs
 from uce.core.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
 from uce.core.schedulers import DEFAULT_SCHEDULER
@@ -136,6 +136,9 @@ class StableDiffusionBackbone:
 
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
         return capture_attention(self.unet, *requests)
+
+    def capture_features(self, *blocks: int) -> AbstractContextManager[dict[int, Tensor]]:
+        return capture_outputs(self.unet.up_blocks, *blocks)
 
     def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
         from uce.plugins.backbones._sd.weights import trained_unet

@@ -1,0 +1,104 @@
+"""Affinity from what the UNet's decoder computes, not from what it attends to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from uce.core.backbone import Backbone
+    from uce.core.context import Context
+    from uce.core.data import AttentionMaps
+    from uce.core.picture import Picture
+
+
+class FeaturesExtractor:
+    """Likeness of decoder features as affinity: where parts of one thing lie apart, or attention is blurred."""
+
+    name = "features"
+
+    class Settings(BaseSettings):
+        block: int = Field(default=1, ge=0, description="decoder block to read; 0 is the deepest and coarsest")
+        timestep: float = Field(
+            default=0.261,
+            ge=0,
+            description="noise level; below 1 a fraction of the model's schedule, from 1 up the timestep itself",
+        )
+        noise_samples: int = Field(default=4, ge=1, description="noise draws over which features are averaged")
+        temperature: float = Field(
+            default=0.05, gt=0, le=10, description="lower: cells attend only to those most like them"
+        )
+        cells: int | None = Field(
+            default=None,
+            ge=2,
+            le=512,
+            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
+        )
+        saliency_side: int | None = Field(
+            default=None,
+            ge=1,
+            description="side of the cross-attention layers to read saliency from, instead of a quarter",
+        )
+
+    @hookimpl
+    def uce_extract_attention(
+        self, backbone: Backbone, image: Picture, settings: Settings, context: Context
+    ) -> AttentionMaps:
+        """Run the frozen UNet on the noised picture; cells attend to each other by the likeness of their features.
+
+        Row i of the affinity is the softmax over cells of the cosine similarity to cell i, over the temperature.
+        Saliency is the attention to the end of the empty prompt in the same passes.
+
+        Returns:
+            affinity (N, N) and saliency (h, w) on the latent grid.
+
+        Raises:
+            StageInputError: a timestep or block that the model does not have, or a backbone that shows no features.
+
+        Source: Tang et al., "Emergent Correspondence from Image Diffusion", NeurIPS 2023 (DIFT): block 1 of Stable
+        Diffusion's four, timestep 261 of 1000, features averaged over noise draws.
+        """
+        import torch
+
+        from uce.core.aggregate import saliency_from
+        from uce.core.data import AttentionMaps
+        from uce.core.errors import StageInputError
+        from uce.core.unet_maps import end_of_text, grid_of, noised, picture_latents, read_maps, resolve_timestep
+
+        if not hasattr(backbone, "capture_features"):
+            raise StageInputError(
+                f"model '{backbone.model}' does not show its features (its plugin has no capture_features); choose "
+                "--extractor self-attention"
+            )
+        timestep = resolve_timestep(backbone, settings.timestep, "extractor.timestep")
+        draws = settings.noise_samples if timestep > 0 else 1
+        features, saliency = None, None
+        with torch.no_grad():
+            latents = picture_latents(backbone, image, settings.cells)
+            for draw in range(draws):
+                noisy = noised(backbone, latents, timestep, context, f"noise {draw}")
+                with backbone.capture_features(settings.block) as found:
+                    _, cross = read_maps(backbone, noisy, timestep, own=False)
+                grid = grid_of(cross, latents)
+                attention = end_of_text(cross, grid, settings.saliency_side)
+                features = found[settings.block] + (0 if features is None else features)
+                saliency = attention + (0 if saliency is None else saliency)
+            assert features is not None and saliency is not None
+            affinity = _affinity(features / draws, grid, settings.temperature)
+            return AttentionMaps(affinity=affinity, saliency=saliency_from(saliency, grid))
+
+
+def _affinity(features_1Chw: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:
+    """Softmax of cosine similarities, float32 (N, N), of features enlarged (or shrunk) to the grid."""
+    from torch.nn.functional import interpolate, normalize
+
+    if tuple(features_1Chw.shape[2:]) != grid:
+        features_1Chw = interpolate(features_1Chw, size=grid, mode="bilinear", align_corners=False)
+    cells_NC = normalize(features_1Chw[0].flatten(1).T, dim=1)
+    return (cells_NC @ cells_NC.T).div_(temperature).softmax(dim=1)
