@@ -312,6 +312,8 @@ def test_imported_run_is_readable_like_any_other(done: Path, tiny_pipeline: Path
         _ = concept.mask
     with pytest.raises(uce.UceError, match="holds imported tokens and no picture to learn from"):
         uce.learn(tmp_path / "out")
+    with pytest.raises(uce.UceError, match="holds imported tokens: it has no picture to compare with"):
+        uce.evaluate([tmp_path / "out"])
     assert run.pipeline().tokenizer.convert_tokens_to_ids("<asset1>") > 0
     uce.export(run, "hub-folder", tmp_path / "again", set=["exporter.pictures=cut-outs"])
     assert RunFolder(tmp_path / "out").is_run

@@ -24,6 +24,8 @@ _HOMES = {
     "push": "uce.api",
     "Library": "uce.core.library",
     "load": "uce.api",
+    "evaluate": "uce.evaluation.evaluate",
+    "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
@@ -42,6 +44,8 @@ __all__ = [
     "UceError",
     "__version__",
     "ablate",
+    "benchmark",
+    "evaluate",
     "export",
     "generate",
     "hookimpl",
@@ -57,11 +61,13 @@ __all__ = [
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
     from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.library import Library
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
+    from uce.evaluation.evaluate import evaluate
 
 
 def __getattr__(name: str) -> Any:

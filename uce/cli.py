@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__, cli_tokens
+from uce import __version__, cli_measure, cli_tokens
 
 # isort: off
 from uce.cli_options import (
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="List, describe and begin plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
+cli_measure.register(app)
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -244,8 +245,8 @@ def _folder(arguments: list[str]) -> str | None:
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json"))
-            return folder if begun else None
+            files = ("run.json", "ablation.json", "benchmark.json")
+            return folder if any((Path(folder) / name).is_file() for name in files) else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
     return None

@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones, exporters and observers.
+"""Everything that can be extended, in one place: five stages, backbones, encoders, exporters and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.encoder import Encoder
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.core.exporting import TokenExport
     from uce.core.picture import Picture
@@ -77,6 +78,17 @@ class BackboneSpecs:
         """
 
 
+class EncoderSpecs:
+    """What `uce evaluate` looks at pictures with; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_load_encoder(self, name: str, settings: Any, device: str) -> Encoder | None:
+        """Load the picture encoder that `--encoder` names.
+
+        `name` is the selected plugin's name; `settings` its own validated `Settings` (`--set encoder.K=V`).
+        """
+
+
 class ExporterSpecs:
     """How tokens go where people draw; `uce export --to` selects by name, as a stage's plugin is."""
 
@@ -126,5 +138,5 @@ STAGE_HOOKS = {
     "optimizer": "uce_optimize",
 }
 
-SELECTED_HOOKS = {**STAGE_HOOKS, "exporter": "uce_export"}
-"""Hooks whose plugin is selected by name: the stages, and what takes their results elsewhere."""
+SELECTED_HOOKS = {**STAGE_HOOKS, "encoder": "uce_load_encoder", "exporter": "uce_export"}
+"""Hooks whose plugin is selected by name: the stages, what measures them, and what takes their results elsewhere."""
