@@ -19,6 +19,10 @@ _HOMES = {
     "localize": "uce.api",
     "learn": "uce.api",
     "generate": "uce.api",
+    "export": "uce.api",
+    "import_tokens": "uce.api",
+    "push": "uce.api",
+    "Library": "uce.core.library",
     "load": "uce.api",
     "evaluate": "uce.evaluation.evaluate",
     "benchmark": "uce.benchmarking.benchmark",
@@ -34,6 +38,7 @@ _HOMES = {
 __all__ = [
     "Ablation",
     "Concept",
+    "Library",
     "Run",
     "Settings",
     "UceError",
@@ -41,21 +46,25 @@ __all__ = [
     "ablate",
     "benchmark",
     "evaluate",
+    "export",
     "generate",
     "hookimpl",
+    "import_tokens",
     "learn",
     "load",
     "localize",
     "model_path",
+    "push",
     "run",
 ]
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.api import ablate, generate, learn, load, localize, model_path, run
+    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
     from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
+    from uce.core.library import Library
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
     from uce.evaluation.evaluate import evaluate

@@ -100,6 +100,10 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:
     """The localised folder, ready to learn; None where that is done already and `resume` asks for no more."""
     info = folder.read_run()
+    if info.get("input") is None:
+        raise RunFolderError(
+            f"{folder.path} holds imported tokens and no picture to learn from; start with uce localize"
+        )
     learned = (folder / "embeddings.safetensors").exists() and info.get("status") == "done"
     if learned and resume:
         return None

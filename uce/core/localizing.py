@@ -102,7 +102,7 @@ def open_work(
         if info.get("mode") == "learn" and info.get("status") != "done":
             path = folder.path
             raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {path} --resume")
-        found = info.get("input", {}).get("digest")
+        found = (info.get("input") or {}).get("digest")
         if found != picture.digest:
             raise RunFolderError(
                 f"--resume: {folder.path} was begun with another picture; give that one, or --overwrite"

@@ -59,6 +59,8 @@ def require_learned(run: Run) -> None:
             f"{run.path} holds no learned tokens yet; learn them with uce learn {run.path}, or measure only its masks "
             "with --masks-only --truth FOLDER"
         )
+    if state == "imported":
+        raise RunFolderError(f"{run.path} holds imported tokens: it has no picture to compare with, evaluate a uce run")
     if state != "done":
         raise RunFolderError(f"{run.path} is unfinished (status {state!r}); finish it with --resume, then evaluate it")
     run.tokens()
@@ -133,7 +135,7 @@ def _draw_set(
     found = {seed: _read(path) for seed, path in paths.items()}
     missing = [seed for seed, picture in found.items() if picture is None]
     for start, count in _stretches(missing):
-        pictures, _ = api.draw(
+        drawn = api.draw(
             prompt,
             run,
             count=count,
@@ -143,7 +145,7 @@ def _draw_set(
             device=device,
             plugin=plugin,
         )
-        for seed, picture in enumerate(pictures, start=start):
+        for seed, picture in enumerate(drawn.pictures, start=start):
             found[seed] = np.asarray(picture.convert("RGB"))
             write_picture(paths[seed], picture)
     return [picture for picture in found.values() if picture is not None]
