@@ -60,7 +60,7 @@ def test_decompression_bomb(cli: Cli, tmp_path: Path, tiny_pipeline: Path) -> No
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--clusterer", "hdbscn"], "unknown clusterer 'hdbscn'; available: finch, "),
+        (["--clusterer", "hdbscn"], "unknown clusterer 'hdbscn'; available: diffseg, finch, given, hdbscan, "),
         (["--refiner", "mrege"], "Did you mean 'merge'?"),
         (["--optimizer", "adam"], "unknown optimizer 'adam'"),
         (["--set", "optimizer.step=5"], "Did you mean 'optimizer.steps'?"),
@@ -82,7 +82,7 @@ def test_flags(cli: Cli, tmp_path: Path, picture: Path, flags: list[str], text: 
 
 
 def test_parser(cli: Cli, picture: Path) -> None:
-    assert "Missing option" in refused(cli, "run", picture)
+    assert "Missing option" in refused(cli, "ablate", picture)
     assert "No such command 'rnu'" in refused(cli, "rnu", picture)
 
 

@@ -93,6 +93,16 @@ def test_run_folder_holds_what_the_contract_names(done: Path) -> None:
     assert not list(done.rglob("*.part"))
 
 
+def test_without_a_folder_a_run_is_called_after_its_picture(
+    cli: Cli, picture: Path, common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli("localize", picture, *common)
+    assert code == 0 and (tmp_path / "scene-uce" / "masks" / "0.png").is_file(), err
+    code, _, err = cli("localize", picture, *common)
+    assert code == 2 and "scene-uce holds another run" in err
+
+
 def test_config_of_a_run_repeats_it(cli: Cli, done: Path, picture: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((done / "config.yaml").read_text())
     assert config["run"]["threads"] >= 1 and config["run"]["device"] == "cpu"

@@ -13,15 +13,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from uce import __version__, cli_measure, cli_tokens
-
-# isort: off
 from uce.cli_options import (
-    Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
-    NoPlugin, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
-    Set, indexes, words,
-)  # fmt: skip
-
-# isort: on
+    Device,
+    Image,
+    Json,
+    NewName,
+    NewStage,
+    NoPlugin,
+    Out,
+    ParentFolder,
+    PluginFiles,
+    Precision,
+    Replace,
+    indexes,
+    takes_run_options,
+    words,
+)
 from uce.core.errors import UceError
 
 app = typer.Typer(
@@ -57,65 +64,56 @@ def _root(
 
 
 def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
+    """A command's parameters -> keyword arguments of `uce.run`; what was not given is left out."""
     from uce.terminal import observers
 
-    own = ("image", "images", "out", "folder", "vary", "json_")
-    given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
+    given = {key.removesuffix("_"): value for key, value in given.items() if value is not None}
     given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
     return {**given, "observers": observers(quiet)}
 
 
+def _out_for(image: Path, out: Path | None) -> Path:
+    return out or Path(f"{image.stem}-uce")
+
+
 @app.command()
-def run(
-    image: Image, out: Out, model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
-    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
-    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
-    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
-    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
-) -> None:  # fmt: skip
+@takes_run_options()
+def run(image: Image, out: Out = None, json_: Json = False, **options: Any) -> None:
     """Find the things in IMAGE and learn a token for each."""
-    given = locals()
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.run(image, out, **_options(given, json_)), json_)
+    show_run(uce.run(image, _out_for(image, out), **_options(options, json_)), json_)
 
 
 @app.command()
-def localize(
-    image: Image, out: Out, model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
-    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
-    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
-    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
-    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
-) -> None:  # fmt: skip
+@takes_run_options()
+def localize(image: Image, out: Out = None, json_: Json = False, **options: Any) -> None:
     """Find the things in IMAGE; edit the masks if you like, then `uce learn DIR`."""
-    given = locals()
     import uce
     from uce.terminal import show_run
 
-    uce.localize(image, out, **_options(given, json_))
+    out = _out_for(image, out)
+    uce.localize(image, out, **_options(options, json_))
     show_run(uce.load(out), json_)
 
 
 @app.command()
+@takes_run_options("model", "extractor", "clusterer", "refiner", "config", "preset")
 def learn(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `uce localize` wrote.")],
-    initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None, concepts: ConceptList = None,
-    names: Names = None, seed: Seed = None, device: Device = None, precision: Precision = None,
-    plugin: PluginFiles = None, no_plugin: NoPlugin = None, resume: Resume = False,
-    overwrite: Overwrite = False, json_: Json = False,
-) -> None:  # fmt: skip
+    json_: Json = False,
+    **options: Any,
+) -> None:
     """Learn a token for every mask as it lies in DIR/masks now."""
-    given = locals()
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **_options(given, json_)), json_)
+    show_run(uce.learn(folder, **_options(options, json_)), json_)
 
 
 @app.command()
+@takes_run_options()
 def ablate(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="The pictures.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for tables and runs.")],
@@ -130,19 +128,16 @@ def ablate(
     truth: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="True masks: label PNGs, or a folder of masks per picture.")
     ] = None,
-    model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
-    refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
-    config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
-    names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
-    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
-) -> None:  # fmt: skip
+    json_: Json = False,
+    **options: Any,
+) -> None:
     """Compare configurations: every combination of --vary on every IMAGE, and a table of what each is worth."""
-    given = locals()
     import uce
     from uce.terminal import ablation_observers, show_ablation
 
-    options = {**_options(given, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
-    if not show_ablation(uce.ablate(images, out, vary=vary or [], **options), json_):
+    options = {**_options(options, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
+    grid: dict[str, Any] = {"one_at_a_time": one_at_a_time, "localize_only": localize_only, "truth": truth}
+    if not show_ablation(uce.ablate(images, out, vary=vary or [], **grid, **options), json_):
         raise typer.Exit(2)
 
 
@@ -247,9 +242,9 @@ def _folder(arguments: list[str]) -> str | None:
             folder = arguments[arguments.index(flag) + 1]
             files = ("run.json", "ablation.json", "benchmark.json")
             return folder if any((Path(folder) / name).is_file() for name in files) else None
-    if len(arguments) > 1 and arguments[0] == "learn":
-        return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
-    return None
+    named = {"learn": arguments[1:], "run": [f"{Path(a).stem}-uce" for a in arguments[1:]]}
+    named["localize"] = named["run"]
+    return next((a for a in named.get("".join(arguments[:1]), []) if (Path(a) / "run.json").is_file()), None)
 
 
 if __name__ == "__main__":

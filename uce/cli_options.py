@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write; default: IMAGE's name-uce.")
+]
 Model = Annotated[
     str | None,
     typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
@@ -54,6 +60,55 @@ ParentFolder = Annotated[
     Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")]
+
+RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "model": (Model, None),
+    "extractor": (Extractor, None),
+    "clusterer": (Clusterer, None),
+    "refiner": (Refiner, None),
+    "initializer": (Initializer, None),
+    "optimizer": (Optimizer, None),
+    "set_": (Set, None),
+    "config": (ConfigFile, None),
+    "preset": (Preset, None),
+    "seed": (Seed, None),
+    "concepts": (ConceptList, None),
+    "names": (Names, None),
+    "device": (Device, None),
+    "precision": (Precision, None),
+    "plugin": (PluginFiles, None),
+    "no_plugin": (NoPlugin, None),
+    "resume": (Resume, False),
+    "overwrite": (Overwrite, False),
+}
+"""Flags of `uce run` that other commands share: parameter -> type and default."""
+
+
+def takes_run_options(*without: str) -> Callable[[Command], Command]:
+    """Give a command that ends in `**options` the flags of `uce run`, but for those named.
+
+    typer reads flags from the signature; written once here, they are the same for every command.
+    """
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in RUN_OPTIONS.items()
+        if name not in without
+    ]
+
+    def give(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            one.replace(annotation=hints[one.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for one in inspect.signature(command).parameters.values()
+            if one.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        last = [one for one in own if one.name == "json_"]  # so that help lists it last
+        parameters = [*(one for one in own if one not in last), *shared, *last]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return give
 
 
 def words(text: str | None) -> list[str] | None:
