@@ -6,15 +6,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from uce.evaluation.metrics import HEADS
+
 if TYPE_CHECKING:
     from uce.benchmarking.benchmark import Benchmark
     from uce.evaluation.evaluate import Evaluation
-
-HEADS = {
-    "sim_i": "SIM^I", "sim_c": "SIM^C", "acc_1": "ACC^1", "acc_3": "ACC^3", "iou": "IoU", "recall": "recall",
-    "precision": "precision", "ari": "ARI", "count_error": "count error", "exact_count": "exact count",
-    "seconds": "seconds",
-}  # fmt: skip
 
 
 def say(text: str) -> None:

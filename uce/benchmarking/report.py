@@ -20,7 +20,7 @@ from uce.core.picture import load_rgb
 from uce.core.run_folder import command_line, token_stem
 from uce.core.truth import read_truth
 from uce.evaluation.pictures import FOLDER
-from uce.terminal_tables import HEADS
+from uce.evaluation.metrics import HEADS
 
 LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1")
 

@@ -16,6 +16,13 @@ TIE = 1e-6
 LEAST_PROTOTYPES = 2
 MEANINGFUL_PROTOTYPES = 10
 
+HEADS = {
+    "sim_i": "SIM^I", "sim_c": "SIM^C", "acc_1": "ACC^1", "acc_3": "ACC^3", "iou": "IoU", "recall": "recall",
+    "precision": "precision", "ari": "ARI", "count_error": "count error", "exact_count": "exact count",
+    "seconds": "seconds",
+}  # fmt: skip
+"""What people read above each measure."""
+
 
 def cosines(left_MD: Array, right_CD: Array) -> Array:
     """Cosine of every pair of rows, float64 (M, C) in [-1, 1]; a row of zeros is like nothing (0)."""
