@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
-          "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
+          "history.csv", "weights.safetensors", "report.html", "error.txt")  # fmt: skip
 _FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors"}  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
 _LIBRARIES = (
