@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -33,22 +33,13 @@ def environment(*folders: Path) -> Environment:
     )
 
 
-def data_uri(picture: Image.Image, side: int, quality: int = 82) -> str:
-    """A JPEG whose longer side is at most `side`."""
-    return _encoded(picture, side, "JPEG", quality=quality)
-
-
-def png_uri(picture: Image.Image, side: int) -> str:
-    """A PNG of few colours, for maps and masks, whose longer side is at most `side`."""
-    return _encoded(picture, side, "PNG", optimize=True)
-
-
-def _encoded(picture: Image.Image, side: int, kind: str, **options: Any) -> str:
+def data_uri(picture: Image.Image, side: int, quality: int = 82, flat: bool = False) -> str:
+    """A JPEG whose longer side is at most `side`; `flat`: full colour resolution, for maps with sharp edges."""
     small = Image.fromarray(np.asarray(picture))
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, format=kind, **options)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+    small.save(buffer, format="JPEG", quality=quality, **({"subsampling": 0} if flat else {}))
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def file_uri(path: Path, side: int) -> str | None:

@@ -115,21 +115,27 @@ def mask_labels(masks_Khw: Array) -> Array:
     return found
 
 
-def reduced_affinity(affinity_NN: Tensor, grid: tuple[int, int], cells: int) -> tuple[Array, tuple[int, int]]:
-    """Mean affinity between at most `cells` x `cells` blocks, each row scaled to its own highest value.
-
-    Returns:
-        uint8 (M, M): 255 times the square root of the share of the row's highest (small values keep their
-        differences), and the reduced grid.
-    """
+def blocks(affinity_NN: Tensor, grid: tuple[int, int], cells: int) -> tuple[Tensor, tuple[int, int]]:
+    """Mean rows of at most `cells` x `cells` blocks of cells, float32 (M, N), and the reduced grid."""
     height, width = grid
     small = (min(height, cells), min(width, cells))
-    pool = torch.nn.functional.adaptive_avg_pool2d
-    rows = affinity_NN.float().cpu()
-    targets = pool(rows.reshape(-1, 1, height, width), small).reshape(height * width, -1)
-    sources = pool(targets.T.reshape(-1, 1, height, width), small).reshape(small[0] * small[1], -1).T
-    scaled = sources / sources.amax(dim=1, keepdim=True).clamp_min(1e-12)
-    return (scaled.sqrt() * 255).round().to(torch.uint8).numpy(), small
+    columns = affinity_NN.float().cpu().T.reshape(-1, 1, height, width)
+    return torch.nn.functional.adaptive_avg_pool2d(columns, small).flatten(1).T, small
+
+
+def quantised(rows_MN: Tensor, grid: tuple[int, int], small: tuple[int, int]) -> Array:
+    """Affinity between blocks as uint8 (M, M): the square root (small values keep their differences) of the share of
+    a row's bright end, the value that one cell in 200 exceeds (a cell's affinity to itself would outshine the rest)."""
+    pooled = torch.nn.functional.adaptive_avg_pool2d(rows_MN.reshape(-1, 1, *grid), small).flatten(1)
+    bright = torch.quantile(pooled, 0.995, dim=1, keepdim=True).clamp_min(1e-12)
+    return np.asarray(((pooled / bright).clamp(0, 1).sqrt() * 255).round().to(torch.uint8))
+
+
+def shares(rows_MN: Tensor, labels_hw: Array, count: int) -> Array:
+    """Of each block's affinity the half percents that lie within each concept, uint8 (M, count)."""
+    labels = torch.from_numpy(labels_hw).flatten()
+    inside = torch.stack([labels == index for index in range(count)]).float() if count else torch.zeros(0, len(labels))
+    return np.asarray((200 * (rows_MN @ inside.T)).round().clamp(0, 200).to(torch.uint8))
 
 
 def packed(values: Array) -> str:
@@ -139,5 +145,6 @@ def packed(values: Array) -> str:
 
 def reduced_labels(labels_hw: Array, small: tuple[int, int]) -> list[int]:
     """The label at the middle of each block."""
-    rows, columns = (((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip(small, labels_hw.shape, strict=True))
+    sizes = zip(small, labels_hw.shape, strict=True)
+    rows, columns = (((np.arange(count) + 0.5) * size / count).astype(int) for count, size in sizes)
     return [int(value) for value in labels_hw[np.ix_(rows, columns)].ravel()]

@@ -14,7 +14,7 @@ from uce.core.overlay import concept_colors, inner_point
 from uce.core.run import Concept, Run
 from uce.core.run_folder import RunFolder
 from uce.report import maps, plots
-from uce.report.html import data_uri, environment, file_uri, png_uri, write_page
+from uce.report.html import data_uri, environment, file_uri, write_page
 from uce.report.material import Array, Material, flat, mapping, number
 from uce.report.outline import svg_path
 
@@ -228,11 +228,11 @@ def _stages(material: Material, sheet: maps.Sheet | None, budget: Budget) -> lis
     if material.clusters is not None:
         labels = material.clusters.labels.numpy()
         text = f"{material.clusters.num_clusters} clusters of cells whose affinity agrees"
-        found.append(("clusters", text, png_uri(sheet.regions(labels, maps.label_colors(labels)), side)))
+        found.append(("clusters", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True)))
     for name, concepts in material.refined:
         labels = maps.mask_labels(concepts.masks.numpy())
         text = f"{len(concepts)} left after this refiner"
-        found.append((f"refiner {name}", text, png_uri(sheet.regions(labels, maps.label_colors(labels)), side)))
+        found.append((f"refiner {name}", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True)))
     known = [(row, mask) for row, mask in enumerate(material.masks) if mask is not None]
     if known:
         pixels = np.full(sheet.picture.size, -1)
@@ -241,7 +241,7 @@ def _stages(material: Material, sheet: maps.Sheet | None, budget: Budget) -> lis
         shown = maps.Sheet.of(sheet.picture.original, "stretch", side)
         text = f"{len(known)} masks at the picture's own size"
         drawn = shown.regions(pixels, concept_colors(len(material.masks)))
-        found.append(("concepts", text, png_uri(drawn, side)))
+        found.append(("concepts", text, data_uri(drawn, side, flat=True)))
     return [{"name": name, "text": text, "uri": uri} for name, text, uri in found]
 
 
@@ -251,8 +251,9 @@ def _explorer(
     """What the page needs to show the affinity of any cell."""
     if sheet is None or material.attention is None:
         return None
-    values, small = maps.reduced_affinity(material.attention.affinity, material.attention.grid, budget.cells)
-    labels = np.full(material.attention.grid, -1)
+    grid = material.attention.grid
+    rows, small = maps.blocks(material.attention.affinity, grid, budget.cells)
+    labels = np.full(grid, -1)
     for row, concept in enumerate(material.concepts):
         kept = material.found.get(concept.index)
         if kept is not None and kept[0].shape == labels.shape:
@@ -263,7 +264,8 @@ def _explorer(
     return {
         "rows": small[0],
         "columns": small[1],
-        "data": maps.packed(values),
+        "data": maps.packed(maps.quantised(rows, grid, small)),
+        "shares": maps.packed(maps.shares(rows, labels, len(material.concepts))),
         "labels": maps.reduced_labels(labels, small),
         "names": [f"{c.token} {c.label or ''}".strip() for c in material.concepts],
         "colors": colors,

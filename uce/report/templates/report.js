@@ -54,24 +54,19 @@
   grid.width = columns;
   grid.height = rows;
   const picture = new Image();
-  let matrix = null, at = data.start;
+  let matrix = null, shares = null, at = data.start;
 
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
   const unit = (axis) => clamp((at[axis] - box[axis]) / box[axis + 2], 0, 0.999999) * frame[axis + 2] + frame[axis];
   const cell = () => [Math.floor(unit(1) * rows), Math.floor(unit(0) * columns)];
 
   function draw() {
-    if (!matrix || !picture.complete) return;
+    if (!matrix || !picture.complete || !picture.naturalWidth) return;
     const [row, column] = cell(), values = matrix.subarray((row * columns + column) * cells, (row * columns + column + 1) * cells);
     const small = grid.getContext("2d"), image = small.createImageData(columns, rows);
-    const sums = new Float64Array(data.names.length);
-    let total = 0;
     for (let i = 0; i < cells; i++) {
       for (let c = 0; c < 3; c++) image.data[4 * i + c] = data.palette[3 * values[i] + c];
       image.data[4 * i + 3] = 255;
-      const weight = (values[i] / 255) ** 2;
-      total += weight;
-      if (data.labels[i] >= 0) sums[data.labels[i]] += weight;
     }
     small.putImageData(image, 0, 0);
     const { width, height } = canvas, context = canvas.getContext("2d");
@@ -84,18 +79,19 @@
     context.drawImage(grid, frame[0] * columns, frame[1] * rows, frame[2] * columns, frame[3] * rows,
       box[0] * width, box[1] * height, box[2] * width, box[3] * height);
     spots.forEach((spot) => { spot.hidden = false; spot.style.left = `${at[0] * 100}%`; spot.style.top = `${at[1] * 100}%`; });
-    tell(row, column, sums, total);
+    tell(row, column);
   }
 
-  function tell(row, column, sums, total) {
+  function tell(row, column) {
     const own = data.labels[row * columns + column];
     said.textContent = `Row ${row + 1}, column ${column + 1} of ${rows} x ${columns} cells, ` +
       (own < 0 ? "in no concept." : `in ${data.names[own]}.`);
     const list = document.getElementById("shares");
-    list.replaceChildren(...[...sums].map((sum, index) => {
-      const share = Math.round((100 * sum) / (total || 1)), item = document.createElement("li");
+    const start = (row * columns + column) * data.names.length;
+    list.replaceChildren(...data.names.map((text, index) => {
+      const share = Math.round(shares[start + index] / 2), item = document.createElement("li");
       const name = document.createElement("span"), meter = document.createElement("span"), value = document.createElement("span");
-      name.textContent = data.names[index];
+      name.textContent = text;
       meter.className = "meter";
       const fill = document.createElement("i");
       fill.style.width = `${share}%`;
@@ -126,9 +122,13 @@
   strength.addEventListener("input", draw);
   picture.addEventListener("load", draw);
   picture.src = photo.querySelector("image").getAttribute("href");
-  const bytes = Uint8Array.from(atob(data.data), (letter) => letter.charCodeAt(0));
-  new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer().then((buffer) => {
-    matrix = new Uint8Array(buffer);
+  const unpack = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  };
+  Promise.all([unpack(data.data), unpack(data.shares)]).then((found) => {
+    [matrix, shares] = found;
     draw();
   });
 })();
