@@ -21,6 +21,7 @@ _HOMES = {
     "generate": "uce.api",
     "load": "uce.api",
     "model_path": "uce.api",
+    "report": "uce.api",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
     "hookimpl": "uce.core.hookspecs",
@@ -43,12 +44,13 @@ __all__ = [
     "load",
     "localize",
     "model_path",
+    "report",
     "run",
 ]
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.api import ablate, generate, learn, load, localize, model_path, run
+    from uce.api import ablate, generate, learn, load, localize, model_path, report, run
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.run import Concept, Run

@@ -13,12 +13,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__
+from uce import __version__, cli_report
 
 # isort: off
 from uce.cli_options import (
     Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
-    NoPlugin, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
+    NoPlugin, NoReport, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
     Set,
 )  # fmt: skip
 
@@ -69,14 +69,15 @@ def _indexes(text: str | None) -> list[int] | None:
         raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
 
 
-def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
+def _options(given: dict[str, Any], quiet: bool, report: bool = False) -> dict[str, Any]:
     """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
     from uce.terminal import observers
 
-    own = ("image", "images", "out", "folder", "vary", "json_")
+    own = ("image", "images", "out", "folder", "vary", "json_", "no_report")
     given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
+    listeners = observers(quiet, report=report)
     given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
-    return {**given, "observers": observers(quiet)}
+    return {**given, "observers": listeners}
 
 
 @app.command()
@@ -85,14 +86,15 @@ def run(
     refiner: Refiner = None, initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None,
     config: ConfigFile = None, preset: Preset = None, seed: Seed = None, concepts: ConceptList = None,
     names: Names = None, device: Device = None, precision: Precision = None, plugin: PluginFiles = None,
-    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, json_: Json = False,
+    no_plugin: NoPlugin = None, resume: Resume = False, overwrite: Overwrite = False, no_report: NoReport = False,
+    json_: Json = False,
 ) -> None:  # fmt: skip
     """Find the things in IMAGE and learn a token for each."""
     given = locals()
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.run(image, out, **_options(given, json_)), json_)
+    show_run(uce.run(image, out, **_options(given, json_, not no_report)), json_)
 
 
 @app.command()
@@ -118,14 +120,15 @@ def learn(
     initializer: Initializer = None, optimizer: Optimizer = None, set_: Set = None, concepts: ConceptList = None,
     names: Names = None, seed: Seed = None, device: Device = None, precision: Precision = None,
     plugin: PluginFiles = None, no_plugin: NoPlugin = None, resume: Resume = False,
-    overwrite: Overwrite = False, json_: Json = False,
+    overwrite: Overwrite = False, no_report: NoReport = False,
+    json_: Json = False,
 ) -> None:  # fmt: skip
     """Learn a token for every mask as it lies in DIR/masks now."""
     given = locals()
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **_options(given, json_)), json_)
+    show_run(uce.learn(folder, **_options(given, json_, not no_report)), json_)
 
 
 @app.command()
@@ -184,6 +187,9 @@ def generate(
             plugin=plugin or [],
         )  # fmt: skip
     print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
+
+
+cli_report.register(app)
 
 
 @plugins_app.callback()

@@ -13,19 +13,23 @@ from uce.ablation.folder import AblationFolder
 from uce.ablation.pictures import Subject
 from uce.ablation.table import Table, count_lines, failure_lines, head_of, text_of
 from uce.core.overlay import draw_overlay
-from uce.report.html import data_uri, environment, file_uri
+from uce.reporting.html import data_uri, environment, file_uri
 
 OVERLAY_SIDE, SAMPLE_SIDE = 480, 112
 
 
 def render_page(folder: AblationFolder, document: dict[str, Any], table: Table, subjects: Sequence[Subject]) -> str:
     """The page as text; every name on it is escaped."""
-    return environment(Path(__file__).parent).get_template("page.html.j2").render(
-        document=document,
-        table=table,
-        pictures=[_picture(folder, document, subject) for subject in subjects],
-        counts=count_lines(document),
-        failures=failure_lines(document),
+    return (
+        environment(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(
+            document=document,
+            table=table,
+            pictures=[_picture(folder, document, subject) for subject in subjects],
+            counts=count_lines(document),
+            failures=failure_lines(document),
+        )
     )
 
 

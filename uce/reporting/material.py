@@ -21,7 +21,7 @@ from uce.core.naming import WORDS_FILE
 from uce.core.run import Concept, Run
 from uce.core.run_folder import token_stem
 from uce.core.store import StageCache, load_tensors
-from uce.report.html import read_rgb
+from uce.reporting.html import read_rgb
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -157,7 +157,10 @@ class Material:
         checks = [
             (not self.concepts, f"The run is {self.info.get('status')}: there are no concepts yet."),
             (self.original is None, "The picture input.png is missing."),
-            (self.original is not None and any(m is None for m in self.masks), "Some masks are missing, empty or of another size."),
+            (
+                self.original is not None and any(m is None for m in self.masks),
+                "Some masks are missing, empty or of another size.",
+            ),
             (self.attention is None, f"Affinity and saliency are {lost}."),
             (self.clusters is None, f"Clusters are {lost}."),
             (not self.run.learned, "No tokens were learned yet: uce learn does it."),

@@ -100,7 +100,9 @@ def losses_together(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]
     def draw(axes: Any) -> None:
         for (x, y), color in zip(curves.values(), colors, strict=True):
             kept = np.isfinite(x) & np.isfinite(y)
-            axes.plot(thinned(np.asarray(x)[kept]), running_mean(thinned(np.asarray(y)[kept])), color=color, linewidth=1.6)
+            axes.plot(
+                thinned(np.asarray(x)[kept]), running_mean(thinned(np.asarray(y)[kept])), color=color, linewidth=1.6
+            )
         axes.set_xlabel("update")
         axes.margins(x=0.01)
 

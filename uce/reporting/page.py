@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from uce.core.errors import ConfigError, RunFolderError
+from uce.core.errors import RunFolderError
 from uce.core.overlay import concept_colors, inner_point
 from uce.core.run import Concept, Run
 from uce.core.run_folder import RunFolder
-from uce.report import maps, plots
-from uce.report.html import data_uri, environment, file_uri, write_page
-from uce.report.material import Array, Material, flat, mapping, number
-from uce.report.outline import svg_path
+from uce.reporting import maps, plots
+from uce.reporting.html import data_uri, environment, file_uri, write_page
+from uce.reporting.material import Array, Material, flat, mapping, number
+from uce.reporting.outline import svg_path
 
 LIMIT_BYTES = 5_000_000
 
@@ -115,7 +115,9 @@ def _plots(problems: list[str], what: str, draw: Callable[[], Any]) -> Any:
     try:
         return draw()
     except Exception as error:  # whatever a plotting library may raise must not cost the page
-        problems.append(f"The {what} could not be drawn ({type(error).__name__}: {' '.join(str(error).split())[:160]}).")
+        problems.append(
+            f"The {what} could not be drawn ({type(error).__name__}: {' '.join(str(error).split())[:160]})."
+        )
         return None
 
 
@@ -131,7 +133,10 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     stages = [f"{row.get('plugin')}" for row in plugins if row.get("stage") != "backbone"]
     rows = [
         ("model", model.get("name")),
-        ("picture", f"{picture['width']} x {picture['height']}" if "width" in picture and "height" in picture else None),
+        (
+            "picture",
+            f"{picture['width']} x {picture['height']}" if "width" in picture and "height" in picture else None,
+        ),
         ("stages", ", ".join(stages)),
         ("seed", info.get("seed")),
         ("device", f"{info.get('device')}, {info.get('precision')}" if info.get("device") else None),
@@ -177,7 +182,11 @@ def _concept(
         "at": None if place is None else (round(place[1], 1), round(place[0], 1)),
         "share": f"{concept.share:.1%}",
         "score": f"{concept.score:.2f}",
-        "facts": [("share", f"{concept.share:.1%}"), ("score", f"{concept.score:.2f}"), ("pixels", f"{concept.area:,}")],
+        "facts": [
+            ("share", f"{concept.share:.1%}"),
+            ("score", f"{concept.score:.2f}"),
+            ("pixels", f"{concept.area:,}"),
+        ],
         "pictures": pictures,
         "samples": samples,
         "words": _words(material, concept),
@@ -232,7 +241,9 @@ def _stages(material: Material, sheet: maps.Sheet | None, budget: Budget) -> lis
     for name, concepts in material.refined:
         labels = maps.mask_labels(concepts.masks.numpy())
         text = f"{len(concepts)} left after this refiner"
-        found.append((f"refiner {name}", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True)))
+        found.append(
+            (f"refiner {name}", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True))
+        )
     known = [(row, mask) for row, mask in enumerate(material.masks) if mask is not None]
     if known:
         pixels = np.full(sheet.picture.size, -1)
@@ -245,9 +256,7 @@ def _stages(material: Material, sheet: maps.Sheet | None, budget: Budget) -> lis
     return [{"name": name, "text": text, "uri": uri} for name, text, uri in found]
 
 
-def _explorer(
-    material: Material, sheet: maps.Sheet | None, budget: Budget, colors: list[str]
-) -> dict[str, Any] | None:
+def _explorer(material: Material, sheet: maps.Sheet | None, budget: Budget, colors: list[str]) -> dict[str, Any] | None:
     """What the page needs to show the affinity of any cell."""
     if sheet is None or material.attention is None:
         return None
@@ -318,7 +327,12 @@ def _timings(material: Material) -> list[dict[str, Any]]:
     known = [(str(row.get("stage")), number(row.get("seconds")), bool(row.get("reused"))) for row in rows]
     longest = max((seconds for _, seconds, _ in known if np.isfinite(seconds)), default=0) or 1
     return [
-        {"stage": stage, "seconds": f"{seconds:.1f} s", "width": round(100 * max(0.0, seconds) / longest, 1), "reused": reused}
+        {
+            "stage": stage,
+            "seconds": f"{seconds:.1f} s",
+            "width": round(100 * max(0.0, seconds) / longest, 1),
+            "reused": reused,
+        }
         for stage, seconds, reused in known
         if np.isfinite(seconds)
     ]
@@ -340,11 +354,7 @@ def _commands(material: Material) -> list[tuple[str, list[str]]]:
         found.append(("the same again, typed in this folder", repeat))
     if material.run.learned and material.concepts:
         token = material.concepts[0].token
-        found.append(("draw with a token", [f'uce generate "a photo of {token} on a blue background" --run . -o pictures']))
+        found.append(
+            ("draw with a token", [f'uce generate "a photo of {token} on a blue background" --run . -o pictures'])
+        )
     return found
-
-
-def require_folders(folders: list[Path], least: int) -> None:
-    """Raises: ConfigError: too few folders to compare."""
-    if len(folders) < least:
-        raise ConfigError(f"--compare needs at least {least} runs, found {len(folders)}; give more run folders")
