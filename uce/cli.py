@@ -18,8 +18,8 @@ from uce import __version__, cli_report
 # isort: off
 from uce.cli_options import (
     Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
-    NoPlugin, NoReport, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
-    Set,
+    NoPlugin, NoReport, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace,
+    Resume, Seed, Set,
 )  # fmt: skip
 
 # isort: on
@@ -75,7 +75,7 @@ def _options(given: dict[str, Any], quiet: bool, report: bool = False) -> dict[s
 
     own = ("image", "images", "out", "folder", "vary", "json_", "no_report")
     given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
-    listeners = observers(quiet, report=report)
+    listeners = [*observers(quiet), *cli_report.writers(report)]
     given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
     return {**given, "observers": listeners}
 

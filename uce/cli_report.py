@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,3 +46,10 @@ def _only(folders: list[Path]) -> Path:
     if len(folders) > 1:
         raise ConfigError(f"a report is about one run, found {len(folders)} folders; compare them with --compare")
     return folders[0]
+
+
+def writers(wanted: bool) -> list[Any]:
+    """The observer that writes the report at the end of a run, where it is wanted."""
+    from uce.reporting.observer import ReportWriter
+
+    return [ReportWriter()] if wanted else []

@@ -107,15 +107,11 @@ class CellLines:
         print(line, file=sys.stderr, flush=True)
 
 
-def observers(quiet: bool, transient: bool = False, report: bool = False) -> list[Any]:
-    """What listens to a run: the model line, progress bars where stderr is a terminal, what writes the report."""
+def observers(quiet: bool, transient: bool = False) -> list[Any]:
+    """What listens to a run: the model line, and progress bars where stderr is a terminal."""
     found: list[Any] = [ModelLine(sys.stderr if quiet else sys.stdout)]
     if sys.stderr.isatty():
         found.append(Progress(transient))
-    if report:
-        from uce.reporting.observer import ReportWriter
-
-        found.append(ReportWriter())
     return found
 
 
@@ -161,9 +157,8 @@ def show_run(run: Run, as_json: bool) -> None:
     Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
     folder = shlex.quote(str(run.path))
-    page = run.path / "report.html"
-    seen = page if page.is_file() else run.path / "overlay.png"
-    console.print(f"\n{len(run.concepts)} concepts, seen in {seen}", markup=False)
+    seen = "report.html" if (run.path / "report.html").is_file() else "overlay.png"
+    console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / seen}", markup=False)
     if run.learned:
         prompt = f"a photo of {run.concepts[0].token} on a blue background"
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)

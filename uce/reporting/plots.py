@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def _drawn(draw: Callable[[Any], None], size: tuple[float, float], name: str) ->
     for color, variable in _VARIABLES.items():
         text = text.replace(color, variable)
     text = re.sub(r"'?DejaVu Sans'?", "system-ui, sans-serif", text)
-    return Markup(text)  # noqa: S704 - matplotlib has escaped what it was given
+    return Markup(text)  # matplotlib has escaped what it was given
 
 
 def loss_plot(name: str, updates: Sequence[float], values: Sequence[float], phases: Sequence[str]) -> Markup:
@@ -128,7 +129,7 @@ def running_mean(values: Array) -> Array:
 def changes(updates: Sequence[float], phases: Sequence[str]) -> list[tuple[float, str]]:
     """(update, phase) where a phase begins, the first one left out."""
     pairs = list(zip(updates, phases, strict=False))
-    return [(now[0], now[1]) for before, now in zip(pairs, pairs[1:], strict=False) if before[1] != now[1]]
+    return [(now[0], now[1]) for before, now in pairwise(pairs) if before[1] != now[1]]
 
 
 def slug(name: str) -> str:
