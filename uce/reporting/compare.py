@@ -121,7 +121,8 @@ def _card(side: Side, overlay: int, sample: int, count: int) -> dict[str, Any]:
         "color": side.color,
         "overlay": file_uri(material.path / "overlay.png", overlay),
         "samples": [(c.token, uri) for c, path in shown if (uri := file_uri(path, sample))],
-        "concepts": ", ".join(concept.label or concept.token for concept in material.concepts),
+        "concepts": ", ".join(concept.label for concept in material.concepts if concept.label)
+        or f"{len(material.concepts)} concept{'' if len(material.concepts) == 1 else 's'}",
         "status": str(material.info.get("status")),
     }
 
@@ -129,25 +130,27 @@ def _card(side: Side, overlay: int, sample: int, count: int) -> dict[str, Any]:
 def table_of(sides: Sequence[Side]) -> dict[str, Any]:
     """What came out, a row per run."""
     pictures = {str(mapping(side.material.info.get("input")).get("name") or "") for side in sides}
-    keys = ["run", *(["picture"] if len(pictures) > 1 else [])]
+    several = len(pictures) > 1
     rows = []
     for side in sides:
         material, concepts = side.material, side.material.concepts
         seconds = [number(mapping(row).get("seconds")) for row in material.info.get("stages") or []]
-        picture = str(mapping(material.info.get("input")).get("name") or "")
         scores = [concept.score for concept in concepts]
-        cells = [
-            str(len(concepts)),
-            f"{sum(concept.share for concept in concepts):.1%}",
-            f"{np.mean(scores):.2f}" if scores else "",
-            _final(material),
-            f"{np.nansum(seconds):.1f}" if seconds else "",
-        ]
-        rows.append({"color": side.color, "cells": [side.name, *([picture] if len(pictures) > 1 else []), *cells]})
+        cells = {
+            "run": side.name,
+            "picture": str(mapping(material.info.get("input")).get("name") or "") if several else "",
+            "concepts": str(len(concepts)),
+            "share": f"{sum(concept.share for concept in concepts):.1%}",
+            "mean score": f"{np.mean(scores):.2f}" if scores else "",
+            "final loss": _final(material),
+            "seconds": f"{np.nansum(seconds):.1f}" if seconds else "",
+        }
+        rows.append((side.color, cells))
+    heads = [head for head in rows[0][1] if any(cells[head] for _, cells in rows)]  # no column without a value
     return {
-        "heads": [*keys, "concepts", "share", "mean score", "final loss", "seconds"],
-        "keys": len(keys),
-        "rows": rows,
+        "heads": heads,
+        "keys": 2 if "picture" in heads else 1,
+        "rows": [{"color": color, "cells": [cells[head] for head in heads]} for color, cells in rows],
     }
 
 
