@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
-from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs, StageSpecs
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
 from uce.core.settings import Settings
+from uce.evaluation.settings import EvaluationSettings
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-STAGES = {hook: stage for stage, hook in STAGE_HOOKS.items()} | {"uce_load_backbone": "backbone"}
+STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
 
 
 def manager() -> Manager:
@@ -87,13 +88,17 @@ def section_table(section: str) -> str:
     return fields({"model": ModelSettings, "run": RunSettings}[section], section)
 
 
+def evaluation_table() -> str:
+    return fields(EvaluationSettings, "evaluate")
+
+
 def summary(stage: str, name: str) -> str:
     return plugin(stage, name).summary
 
 
 def hooks_table() -> str:
     rows = []
-    for specs in (StageSpecs, BackboneSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs):
         for name, spec in vars(specs).items():
             if not name.startswith("uce_"):
                 continue
@@ -174,6 +179,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "settings": settings_table,
     "summary": summary,
     "section": section_table,
+    "evaluation": evaluation_table,
     "hooks": hooks_table,
     "presets": presets_table,
     "command": command_table,

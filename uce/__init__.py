@@ -19,9 +19,15 @@ _HOMES = {
     "localize": "uce.api",
     "learn": "uce.api",
     "generate": "uce.api",
+    "export": "uce.api",
+    "import_tokens": "uce.api",
+    "push": "uce.api",
+    "Library": "uce.core.library",
     "load": "uce.api",
+    "evaluate": "uce.evaluation.evaluate",
+    "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
-    "report": "uce.api",
+    "report": "uce.reporting.report",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
     "hookimpl": "uce.core.hookspecs",
@@ -33,28 +39,38 @@ _HOMES = {
 __all__ = [
     "Ablation",
     "Concept",
+    "Library",
     "Run",
     "Settings",
     "UceError",
     "__version__",
     "ablate",
+    "benchmark",
+    "evaluate",
+    "export",
     "generate",
     "hookimpl",
+    "import_tokens",
     "learn",
     "load",
     "localize",
     "model_path",
+    "push",
     "report",
     "run",
 ]
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.api import ablate, generate, learn, load, localize, model_path, report, run
+    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
+    from uce.core.library import Library
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
+    from uce.evaluation.evaluate import evaluate
+    from uce.reporting.report import report
 
 
 def __getattr__(name: str) -> Any:

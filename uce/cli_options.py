@@ -55,3 +55,18 @@ ParentFolder = Annotated[
     Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")]
+
+
+def words(text: str | None) -> list[str] | None:
+    """Parts of "cup,cat"."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def indexes(text: str | None) -> list[int] | None:
+    """Numbers of "0,2"."""
+    from uce.core.errors import ConfigError
+
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error

@@ -37,6 +37,7 @@ def test_every_concept_is_shown_with_all_it_has(folder: Path, read: Read) -> Non
             assert any(alt.startswith(f"{beginning}{concept.token}") for alt in alts)
         assert any(alt.startswith(concept.token) and alt.endswith("inside its mask") for alt in alts)
         assert f"sample 1 drawn from: a photo of {concept.token}" in alts
+    assert "sample drawn from all tokens in one prompt" in alts
     assert {"clusters: ", "saliency: ", "refiner none: ", "concepts: "} <= {alt.split(": ")[0] + ": " for alt in alts}
     labels = [tag.get("aria-label", "") for tag in page.all("figure")]
     assert {"total", "masked_mse", "attention"} <= {label.split(":")[0] for label in labels}

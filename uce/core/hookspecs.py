@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones and observers.
+"""Everything that can be extended, in one place: five stages, backbones, encoders, exporters and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -6,6 +6,8 @@ Project name and entry-point group: ``uce``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.encoder import Encoder
     from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.exporting import TokenExport
     from uce.core.picture import Picture
+    from uce.core.run import Run
 
 hookspec = pluggy.HookspecMarker("uce")
 hookimpl = pluggy.HookimplMarker("uce")
@@ -73,6 +78,30 @@ class BackboneSpecs:
         """
 
 
+class EncoderSpecs:
+    """What `uce evaluate` looks at pictures with; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_load_encoder(self, name: str, settings: Any, device: str) -> Encoder | None:
+        """Load the picture encoder that `--encoder` names.
+
+        `name` is the selected plugin's name; `settings` its own validated `Settings` (`--set encoder.K=V`).
+        """
+
+
+class ExporterSpecs:
+    """How tokens go where people draw; `uce export --to` selects by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Any) -> str | None:
+        """Write tokens of a run into `out`, an empty folder, as another program reads them; return how to use them.
+
+        `tokens` are the chosen concepts under the names they are to have there, with vectors and header facts;
+        `settings` is the plugin's own validated `Settings` (`--set exporter.K=V`). The files are moved to where the
+        user wants them once the hook has returned.
+        """
+
+
 class ObserverSpecs:
     """What others may watch. Observers write pictures, logs, caches and progress; they never change a result."""
 
@@ -108,3 +137,6 @@ STAGE_HOOKS = {
     "initializer": "uce_initialize_tokens",
     "optimizer": "uce_optimize",
 }
+
+SELECTED_HOOKS = {**STAGE_HOOKS, "encoder": "uce_load_encoder", "exporter": "uce_export"}
+"""Hooks whose plugin is selected by name: the stages, what measures them, and what takes their results elsewhere."""

@@ -32,4 +32,11 @@ BUILTINS = (
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
     "uce.plugins.optimizers.lora:LoraOptimizer",
     "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
+    "uce.plugins.encoders.efficientnet_lite0:EfficientNetLite0EncoderPlugin",
+    "uce.plugins.encoders.clip:ClipEncoderPlugin",
+    "uce.plugins.encoders.dino:DinoEncoderPlugin",
+    "uce.plugins.exporters.diffusers:DiffusersExporter",
+    "uce.plugins.exporters.a1111:A1111Exporter",
+    "uce.plugins.exporters.comfyui:ComfyUIExporter",
+    "uce.plugins.exporters.hub_folder:HubFolderExporter",
 )

@@ -130,6 +130,11 @@ class Material:
         numbered = [path for path in several if path.stem.removeprefix(f"{stem}-").isdecimal()]
         return [path for path in (folder / f"{stem}.png", *numbered) if path.is_file()]
 
+    def together(self) -> list[Path]:
+        """Samples of many tokens in one prompt."""
+        several = sorted((self.path / "samples").glob("all-*.png"), key=lambda path: (len(path.name), path.name))
+        return [path for path in (self.path / "samples" / "all.png", *several) if path.is_file()]
+
     @cached_property
     def vectors(self) -> Array | None:
         """float (K, d): the first vector of each token for the first text encoder."""

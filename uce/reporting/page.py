@@ -82,7 +82,7 @@ def report_document(run: Run, budget: Budget = BUDGETS[0]) -> dict[str, Any]:
         "facts": _facts(material),
         "photo": photo_part(material, sheet, budget),
         "concepts": concepts,
-        "together": file_uri(material.path / "samples" / "all.png", budget.sample * 2),
+        "together": [uri for path in material.together()[:4] if (uri := file_uri(path, budget.sample * 2))],
         "stages": stages_part(material, sheet, budget),
         "explorer": explorer_part(material, sheet, budget, colors),
         "losses": losses,
