@@ -27,6 +27,7 @@ _HOMES = {
     "evaluate": "uce.evaluation.evaluate",
     "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
+    "report": "uce.reporting.report",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
     "hookimpl": "uce.core.hookspecs",
@@ -55,6 +56,7 @@ __all__ = [
     "localize",
     "model_path",
     "push",
+    "report",
     "run",
 ]
 
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
     from uce.evaluation.evaluate import evaluate
+    from uce.reporting.report import report
 
 
 def __getattr__(name: str) -> Any:

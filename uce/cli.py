@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__, cli_measure, cli_tokens
+from uce import __version__, cli_measure, cli_report, cli_tokens
 from uce.cli_options import (
     Device,
     Image,
@@ -20,6 +20,7 @@ from uce.cli_options import (
     NewName,
     NewStage,
     NoPlugin,
+    NoReport,
     Out,
     ParentFolder,
     PluginFiles,
@@ -63,13 +64,13 @@ def _root(
     """One picture in; masks and learned concept tokens out."""
 
 
-def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
+def _options(given: dict[str, Any], quiet: bool, report: bool = False) -> dict[str, Any]:
     """A command's parameters -> keyword arguments of `uce.run`; what was not given is left out."""
     from uce.terminal import observers
 
     given = {key.removesuffix("_"): value for key, value in given.items() if value is not None}
     given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
-    return {**given, "observers": observers(quiet)}
+    return {**given, "observers": [*observers(quiet), *cli_report.writers(report)]}
 
 
 def _out_for(image: Path, out: Path | None) -> Path:
@@ -78,12 +79,12 @@ def _out_for(image: Path, out: Path | None) -> Path:
 
 @app.command()
 @takes_run_options()
-def run(image: Image, out: Out = None, json_: Json = False, **options: Any) -> None:
+def run(image: Image, out: Out = None, no_report: NoReport = False, json_: Json = False, **options: Any) -> None:
     """Find the things in IMAGE and learn a token for each."""
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.run(image, _out_for(image, out), **_options(options, json_)), json_)
+    show_run(uce.run(image, _out_for(image, out), **_options(options, json_, not no_report)), json_)
 
 
 @app.command()
@@ -102,6 +103,7 @@ def localize(image: Image, out: Out = None, json_: Json = False, **options: Any)
 @takes_run_options("model", "extractor", "clusterer", "refiner", "config", "preset")
 def learn(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `uce localize` wrote.")],
+    no_report: NoReport = False,
     json_: Json = False,
     **options: Any,
 ) -> None:
@@ -109,7 +111,7 @@ def learn(
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **_options(options, json_)), json_)
+    show_run(uce.learn(folder, **_options(options, json_, not no_report)), json_)
 
 
 @app.command()
@@ -142,6 +144,7 @@ def ablate(
 
 
 cli_tokens.register(app)
+cli_report.register(app)
 
 
 @plugins_app.callback()

@@ -52,6 +52,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
 ]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html at the end.", rich_help_panel=OUTPUT)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")]
 NewStage = Annotated[
     str, typer.Option("--stage", metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")

@@ -157,7 +157,8 @@ def show_run(run: Run, as_json: bool) -> None:
     Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
     folder = shlex.quote(str(run.path))
-    console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / 'overlay.png'}", markup=False)
+    seen = "report.html" if (run.path / "report.html").is_file() else "overlay.png"
+    console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / seen}", markup=False)
     if run.learned:
         prompt = f"a photo of {run.concepts[0].token} on a blue background"
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)

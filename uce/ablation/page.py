@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from PIL import Image
 
 from uce.ablation.folder import AblationFolder
 from uce.ablation.pictures import Subject
 from uce.ablation.table import Table, count_lines, failure_lines, head_of, text_of
 from uce.core.overlay import draw_overlay
+from uce.reporting.html import data_uri, environment, file_uri
 
 OVERLAY_SIDE, SAMPLE_SIDE = 480, 112
 
 
 def render_page(folder: AblationFolder, document: dict[str, Any], table: Table, subjects: Sequence[Subject]) -> str:
     """The page as text; every name on it is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        document=document,
-        table=table,
-        pictures=[_picture(folder, document, subject) for subject in subjects],
-        counts=count_lines(document),
-        failures=failure_lines(document),
+    return (
+        environment(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(
+            document=document,
+            table=table,
+            pictures=[_picture(folder, document, subject) for subject in subjects],
+            counts=count_lines(document),
+            failures=failure_lines(document),
+        )
     )
 
 
@@ -46,10 +39,10 @@ def _picture(folder: AblationFolder, document: dict[str, Any], subject: Subject)
     truth = None
     if subject.truth is not None:
         names = [str(number) for number in range(1, len(subject.truth) + 1)]
-        truth = _data_uri(draw_overlay(subject.original, subject.truth, names), OVERLAY_SIDE)
+        truth = data_uri(draw_overlay(subject.original, subject.truth, names), OVERLAY_SIDE)
     return {
         "name": subject.name,
-        "original": _data_uri(Image.fromarray(subject.original), OVERLAY_SIDE),
+        "original": data_uri(Image.fromarray(subject.original), OVERLAY_SIDE),
         "truth": truth,
         "things": None if subject.truth is None else len(subject.truth),
         "cards": [_card(folder, cell, results[cell["name"]]) for cell in document["cells"]],
@@ -63,26 +56,8 @@ def _card(folder: AblationFolder, cell: dict[str, Any], result: dict[str, Any]) 
     return {
         "title": cell["title"],
         "error": result.get("error"),
-        "overlay": _file_uri(run / "overlay.png", OVERLAY_SIDE),
+        "overlay": file_uri(run / "overlay.png", OVERLAY_SIDE),
         "link": quote(f"{result['folder']}/overlay.png"),
-        "samples": [(path.stem, _file_uri(path, SAMPLE_SIDE)) for path in samples],
+        "samples": [(path.stem, file_uri(path, SAMPLE_SIDE)) for path in samples],
         "facts": [(head_of(name), text_of(name, result["measures"][name])) for name in shown],
     }
-
-
-def _file_uri(path: Path, side: int) -> str | None:
-    """A picture file as a data URI; None where there is none."""
-    try:
-        with Image.open(path) as picture:
-            return _data_uri(picture.convert("RGB"), side)
-    except (OSError, ValueError, SyntaxError):
-        return None
-
-
-def _data_uri(picture: Image.Image, side: int) -> str:
-    """A JPEG whose longer side is at most `side`."""
-    small = Image.fromarray(np.asarray(picture))
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -19,8 +19,8 @@ from uce.core.overlay import draw_overlay
 from uce.core.picture import load_rgb
 from uce.core.run_folder import command_line, token_stem
 from uce.core.truth import read_truth
-from uce.evaluation.pictures import FOLDER
 from uce.evaluation.metrics import HEADS
+from uce.evaluation.pictures import FOLDER
 
 LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1")
 

@@ -18,7 +18,7 @@ from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
 from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
 from uce.core.mask_files import mask_paths, read_mask_of_size
-from uce.core.naming import labels_for, nearest_words
+from uce.core.naming import WORDS_FILE, keep_vectors, labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
@@ -47,6 +47,7 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     learned = work.pipeline.optimize(plan, concepts)
     folder.write_learned(learned)
     nearest = nearest_words(work.backbone, learned)
+    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
     labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
     write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
@@ -119,6 +120,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(load_rgb(folder / "input.png"), backbone.picture_side, config.run.fit)
     write_text(folder / "config.yaml", config.to_yaml())
+    (folder / "report.html").unlink(missing_ok=True)  # it is about tokens that will be gone
     folder.update_run(status="running", mode="learn", plugins=plugin_rows(config, manager), seed=config.run.seed)
     manager.emit(RunStarted(config, picture, folder.path))
     pipeline = Pipeline(manager, config, backbone, picture, folder.path)

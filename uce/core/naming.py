@@ -5,12 +5,18 @@ Legend: K concepts; V words; d width of a text encoder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from uce.core.backbone import Backbone
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.store import save_tensors
 
+WORDS_FILE = "words.safetensors"
+"""In stages/: the words near the learned tokens with their vectors, so that a report needs no model."""
 SHORTEST = 3
 """Letters of a word that can be a label."""
 NEAREST = 3
@@ -42,6 +48,18 @@ def nearest_words(backbone: Backbone, learned: LearnedConcepts) -> list[list[str
     order_KV = (tokens_Kd @ table_Vd.T).argsort(dim=1, descending=True, stable=True)
     names = list(words)
     return [[names[i] for i in row] for row in order_KV[:, :NEAREST].tolist()]
+
+
+def keep_vectors(path: Path, backbone: Backbone, nearest: Sequence[Sequence[str]]) -> None:
+    """Write the vectors of the words in `nearest`, float32 (V, d) for the first text encoder."""
+    known = label_words(backbone)
+    words = [word for word in dict.fromkeys(word for row in nearest for word in row) if word in known]
+    if not words:
+        path.unlink(missing_ok=True)
+        return
+    rows = backbone.embedding_table(backbone.encoders[0])
+    vectors = rows[torch.tensor([known[word] for word in words], device=rows.device)].float().cpu()
+    save_tensors(path, {"vectors": vectors}, {"words": words})
 
 
 def labels_for(concepts: Concepts, plan: TokenPlan, nearest: list[list[str]]) -> list[str]:

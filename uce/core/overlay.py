@@ -68,7 +68,7 @@ def _draw_labels(picture: Image.Image, masks: Array, names: Sequence[str], color
         font = _font(draw, name, size, picture.width - 2 * pad)
         left, top, right, bottom = draw.textbbox((0, 0), name, font=font)
         box_width, box_height = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
-        row, column = _inner_point(mask)
+        row, column = inner_point(mask)
         x = int(min(max(column - box_width / 2, 0), max(0, picture.width - box_width)))
         y = int(min(max(row - box_height / 2, 0), max(0, picture.height - box_height)))
         y = _free_row(x, y, box_width, box_height, placed, picture.height)
@@ -88,7 +88,7 @@ def _font(draw: ImageDraw.ImageDraw, name: str, size: int, width: int) -> Any:
     return font
 
 
-def _inner_point(mask: Array) -> tuple[float, float]:
+def inner_point(mask: Array) -> tuple[float, float]:
     """The pixel furthest from the mask's border: inside it, however bent the mask is."""
     from scipy.ndimage import distance_transform_edt
 

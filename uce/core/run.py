@@ -170,7 +170,7 @@ class Run:
         }
 
     def _learned_files(self) -> dict[str, str]:
-        files = {name: f"{name}.safetensors" for name in ("embeddings", "weights")}
+        files = {name: f"{name}.safetensors" for name in ("embeddings", "weights")} | {"report": "report.html"}
         return {name: file for name, file in files.items() if (self.path / file).is_file()}
 
     def __len__(self) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
-          "history.csv", "weights.safetensors", "error.txt", "evaluation.json")  # fmt: skip
+          "history.csv", "weights.safetensors", "report.html", "error.txt", "evaluation.json")  # fmt: skip
 _FOLDERS = {
     "masks": "png",
     "tokens": "safetensors",
