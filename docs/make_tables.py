@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
-from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, ExecutorSpecs, ObserverSpecs, StageSpecs
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
 from uce.core.settings import Settings
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-STAGES = {hook: stage for stage, hook in STAGE_HOOKS.items()} | {"uce_load_backbone": "backbone"}
+STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
 
 
 def manager() -> Manager:
@@ -93,7 +93,7 @@ def summary(stage: str, name: str) -> str:
 
 def hooks_table() -> str:
     rows = []
-    for specs in (StageSpecs, BackboneSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, ExecutorSpecs, ObserverSpecs):
         for name, spec in vars(specs).items():
             if not name.startswith("uce_"):
                 continue

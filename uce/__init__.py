@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ablate": "uce.api",
+    "batch": "uce.api",
     "run": "uce.api",
     "localize": "uce.api",
     "learn": "uce.api",
@@ -27,16 +28,19 @@ _HOMES = {
     "Settings": "uce.core.settings",
     "UceError": "uce.core.errors",
     "Ablation": "uce.ablation.result",
+    "Batch": "uce.batching.result",
 }
 
 __all__ = [
     "Ablation",
+    "Batch",
     "Concept",
     "Run",
     "Settings",
     "UceError",
     "__version__",
     "ablate",
+    "batch",
     "generate",
     "hookimpl",
     "learn",
@@ -48,7 +52,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.api import ablate, generate, learn, load, localize, model_path, run
+    from uce.api import ablate, batch, generate, learn, load, localize, model_path, run
+    from uce.batching.result import Batch
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
     from uce.core.run import Concept, Run

@@ -13,13 +13,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__
+from uce import __version__, cli_batch
 
 # isort: off
 from uce.cli_options import (
     Clusterer, ConceptList, ConfigFile, Device, Extractor, Image, Initializer, Json, Model, Names, NewName, NewStage,
     NoPlugin, Optimizer, Out, Overwrite, ParentFolder, PluginFiles, Precision, Preset, Refiner, Replace, Resume, Seed,
-    Set,
+    Set, run_options,
 )  # fmt: skip
 
 # isort: on
@@ -56,29 +56,6 @@ def _root(
     """One picture in; masks and learned concept tokens out."""
 
 
-def _split(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
-
-
-def _indexes(text: str | None) -> list[int] | None:
-    from uce.core.errors import ConfigError
-
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
-
-
-def _options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
-    from uce.terminal import observers
-
-    own = ("image", "images", "out", "folder", "vary", "json_")
-    given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
-    given["concepts"], given["names"] = _indexes(given.get("concepts")), _split(given.get("names"))
-    return {**given, "observers": observers(quiet)}
-
-
 @app.command()
 def run(
     image: Image, out: Out, model: Model = None, extractor: Extractor = None, clusterer: Clusterer = None,
@@ -92,7 +69,7 @@ def run(
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.run(image, out, **_options(given, json_)), json_)
+    show_run(uce.run(image, out, **run_options(given, json_)), json_)
 
 
 @app.command()
@@ -108,7 +85,7 @@ def localize(
     import uce
     from uce.terminal import show_run
 
-    uce.localize(image, out, **_options(given, json_))
+    uce.localize(image, out, **run_options(given, json_))
     show_run(uce.load(out), json_)
 
 
@@ -125,7 +102,7 @@ def learn(
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **_options(given, json_)), json_)
+    show_run(uce.learn(folder, **run_options(given, json_)), json_)
 
 
 @app.command()
@@ -154,9 +131,12 @@ def ablate(
     import uce
     from uce.terminal import ablation_observers, show_ablation
 
-    options = {**_options(given, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
+    options = {**run_options(given, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
     if not show_ablation(uce.ablate(images, out, vary=vary or [], **options), json_):
         raise typer.Exit(2)
+
+
+cli_batch.register(app)
 
 
 @app.command()
@@ -258,7 +238,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         raise SystemExit(1) from None
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code by itself
         folder = _folder(arguments)
-        hint = f"; continue with the same command and --resume ({folder} keeps the checkpoint)" if folder else ""
+        flag = "" if arguments[0] == "batch" else " and --resume"
+        hint = f"; continue with the same command{flag} ({folder} keeps the checkpoint)" if folder else ""
         _fail(f"interrupted{hint}", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
 
@@ -277,11 +258,11 @@ def _command(arguments: list[str]) -> str:
 
 
 def _folder(arguments: list[str]) -> str | None:
-    """The folder on the command line, if a run or an ablation was begun in it."""
+    """The folder on the command line, if something was begun in it."""
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json"))
+            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json", "batch.json"))
             return folder if begun else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,3 +54,28 @@ ParentFolder = Annotated[
     Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Allow a built-in's name, and take its place.")]
+
+
+def words(text: str | None) -> list[str] | None:
+    """Parts of "cup,cat"."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def indexes(text: str | None) -> list[int] | None:
+    """Numbers of "0,2"."""
+    from uce.core.errors import ConfigError
+
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
+
+
+def run_options(given: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    """A command's parameters -> keyword arguments of `uce.run`; what it passes by itself is left out."""
+    from uce.terminal import observers
+
+    own = ("image", "images", "sources", "out", "folder", "vary", "json_")
+    given = {key.removesuffix("_"): value for key, value in given.items() if key not in own and value is not None}
+    given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
+    return {**given, "observers": observers(quiet)}

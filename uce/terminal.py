@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from uce.core.hookspecs import STAGE_HOOKS, hookimpl
+from uce.core.hookspecs import SELECTED_HOOKS, hookimpl
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
@@ -231,7 +231,7 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
 
     manager = load_manager(plugins, no_plugins)
     replaced = {(stage, info.name): info.distribution for info in manager.plugins for stage in info.replaces}
-    order = [*STAGE_HOOKS, "backbone"]
+    order = [*SELECTED_HOOKS, "backbone"]
     rows = sorted(manager.plugins, key=lambda i: (order.index(i.stages[0]) if i.stages else 99, i.name))
     if as_json:
         failures = [failure.__dict__ for failure in manager.failures]

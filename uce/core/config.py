@@ -199,7 +199,7 @@ def _apply_assignment(draft: Draft, parts: list[str], value: Any) -> None:
     draft.set_value(section, parts[1], value)
 
 
-def _validate(model: type[Settings], values: Mapping[str, Any], prefix: str) -> Settings:
+def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: str) -> Settings:
     """Validated settings; the first thing that is wrong, as one sentence."""
     for key in values:
         if key not in model.model_fields:
@@ -264,7 +264,7 @@ def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
 
     def choose(stage: str, name: str, section: str) -> Choice:
         info = manager.get(stage, name)
-        return Choice(stage, info, _validate(info.settings_class, draft.values.get(section, {}), section))
+        return Choice(stage, info, validate_settings(info.settings_class, draft.values.get(section, {}), section))
 
     known_refiners = manager.available("refiner")
     for section in draft.values:
@@ -276,8 +276,8 @@ def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
                 f"{section}: that refiner is not in the chain {'+'.join(draft.chain)}; add --refiner {refiner}"
             )
     choices = {stage: choose(stage, draft.plugins[stage], stage) for stage in SINGLE_STAGES}
-    model = _validate(ModelSettings, draft.values.get("model", {}), "model")
-    run = _validate(RunSettings, draft.values.get("run", {}), "run")
+    model = validate_settings(ModelSettings, draft.values.get("model", {}), "model")
+    run = validate_settings(RunSettings, draft.values.get("run", {}), "run")
     assert isinstance(model, ModelSettings) and isinstance(run, RunSettings)
     return Config(
         preset=preset,

@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones and observers.
+"""Everything that can be extended, in one place: five stages, backbones, executors and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -6,6 +6,7 @@ Project name and entry-point group: ``uce``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-    from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.events import (
+        CellFinished,
+        PictureFinished,
+        RunFinished,
+        RunStarted,
+        StageFinished,
+        StageStarted,
+        Step,
+    )
+    from uce.core.jobs import Assignment, Job, Outcome
+    from uce.core.manager import Manager
     from uce.core.picture import Picture
 
 hookspec = pluggy.HookspecMarker("uce")
@@ -73,6 +84,22 @@ class BackboneSpecs:
         """
 
 
+class ExecutorSpecs:
+    """Who works on the pictures of `uce batch`; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_execute(
+        self, jobs: Sequence[Job], assignment: Assignment, settings: Any, manager: Manager
+    ) -> Iterator[Outcome] | None:
+        """Have every job done and yield its outcome as it ends, in any order.
+
+        A worker is `uce.core.jobs.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into text
+        and back (`to_text`, `from_text`), to cross to other processes. A worker that dies costs only its job, which
+        is done again. `manager` holds the driver's plugins and observers, for executors that work in its process.
+        Closing the iterator stops all workers.
+        """
+
+
 class ObserverSpecs:
     """What others may watch. Observers write pictures, logs, caches and progress; they never change a result."""
 
@@ -100,6 +127,10 @@ class ObserverSpecs:
     def uce_cell_finished(self, event: CellFinished) -> None:
         """One cell of an ablation ended on one picture, or was finished before."""
 
+    @hookspec
+    def uce_picture_finished(self, event: PictureFinished) -> None:
+        """One picture of a batch ended, or was finished before."""
+
 
 STAGE_HOOKS = {
     "extractor": "uce_extract_attention",
@@ -108,3 +139,6 @@ STAGE_HOOKS = {
     "initializer": "uce_initialize_tokens",
     "optimizer": "uce_optimize",
 }
+
+SELECTED_HOOKS = {**STAGE_HOOKS, "executor": "uce_execute"}
+"""Hooks whose plugin is selected by name: the stages, and who has them done for many pictures."""

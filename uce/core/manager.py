@@ -19,12 +19,12 @@ import pluggy
 
 from uce.core.errors import PluginError, UceError, unknown_name
 from uce.core.files import write_traceback
-from uce.core.hookspecs import STAGE_HOOKS, BackboneSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, ExecutorSpecs, ObserverSpecs, StageSpecs
 from uce.core.plugin_sources import Candidate, from_argument, kebab
 from uce.core.settings import Settings
 
 GROUP = "uce"
-_HOOK_STAGES = {hook: stage for stage, hook in STAGE_HOOKS.items()} | {"uce_load_backbone": "backbone"}
+_HOOK_STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PluginInfo:
 
     Attributes:
         name: kebab-case, unique per stage.
-        stages: what it can be selected for ("backbone" plugins are asked, not selected).
+        stages: what it can be selected for, "executor" included ("backbone" plugins are asked, not selected).
         wraps: stages it wraps without replacing.
         observes: events it listens to, without "uce_".
         distribution, version: who ships it.
@@ -140,7 +140,7 @@ class Manager:
         if not (stages or wraps or observes):
             self.pm.unregister(candidate.obj)
             raise PluginError("it implements no hook; mark its methods with @uce.hookimpl")
-        order = [*STAGE_HOOKS, "backbone"]
+        order = [*SELECTED_HOOKS, "backbone"]
         return PluginInfo(
             name=candidate.name,
             stages=tuple(s for s in order if s in stages),
@@ -173,7 +173,7 @@ class Manager:
     def caller(self, stage: str, info: PluginInfo) -> pluggy.HookCaller:
         """The stage's hook with every other implementation taken out; wrappers stay."""
         others = [p.obj for p in self.plugins if stage in p.stages and p.obj is not info.obj]
-        return self.pm.subset_hook_caller(STAGE_HOOKS[stage], remove_plugins=others)
+        return self.pm.subset_hook_caller(SELECTED_HOOKS[stage], remove_plugins=others)
 
     def wrappers(self, stage: str) -> list[PluginInfo]:
         """Plugins that wrap `stage`."""
@@ -210,7 +210,7 @@ class Manager:
 
 def _new_plugin_manager() -> pluggy.PluginManager:
     pm = pluggy.PluginManager(GROUP)
-    for specs in (StageSpecs, BackboneSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, ExecutorSpecs, ObserverSpecs):
         pm.add_hookspecs(specs)
     return pm
 

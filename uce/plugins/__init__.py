@@ -32,4 +32,7 @@ BUILTINS = (
     "uce.plugins.optimizers.masked_denoising:MaskedDenoisingOptimizer",
     "uce.plugins.optimizers.lora:LoraOptimizer",
     "uce.plugins.optimizers.textual_inversion:TextualInversionOptimizer",
+    "uce.plugins.executors.local:LocalExecutor",
+    "uce.plugins.executors.processes:ProcessesExecutor",
+    "uce.plugins.executors.ray:RayExecutor",
 )
