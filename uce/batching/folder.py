@@ -34,7 +34,7 @@ class BatchFolder(ResultFolder):
     """Paths of one batch."""
 
     COMMAND, NOUN, DOCUMENT = "batch", "a batch", "batch.json"
-    FILES = ("batch.json", "pictures.jsonl", "batch.jsonl", "batch.parquet", "batch.html")
+    FILES = ("batch.jsonl", "batch.parquet", "batch.html", "pictures.jsonl", "batch.json")
     OURS = (*FILES, "runs", "work")
 
     def run(self, name: str) -> RunFolder:
@@ -50,7 +50,8 @@ class BatchFolder(ResultFolder):
             RunFolder(folder).clear()
             remove_empty(folder)
         remove_empty(runs)
-        for path in (*(self.path / name for name in self.FILES), *self.path.glob(".*.part")):
+        # batch.json last, for it tells that the rest is a batch's
+        for path in (*self.path.glob(".*.part"), *(self.path / name for name in self.FILES)):
             path.unlink(missing_ok=True)
 
     @contextmanager

@@ -186,8 +186,8 @@ def _work(asked: Asked, folder: BatchFolder, plan: Plan, token: str) -> None:
         "config": plan.config.to_dict(),
         "pictures": len(plan.known),
     }
-    write_names(folder / "pictures.jsonl", plan.known)  # first: a batch.json without names would give them anew
-    folder.write(document)
+    folder.write(document)  # first of all, for it tells that the folder is a batch's
+    write_names(folder / "pictures.jsonl", plan.known)
     index = Index(folder / "batch.jsonl")
     jobs = _unfinished(asked, folder, plan, index)
     by_name = {named.name: named for named in plan.pictures}
