@@ -19,10 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
-from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, ExecutorSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import (
+    SELECTED_HOOKS,
+    BackboneSpecs,
+    EncoderSpecs,
+    ExecutorSpecs,
+    ExporterSpecs,
+    ObserverSpecs,
+    StageSpecs,
+)
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
 from uce.core.settings import Settings
+from uce.evaluation.settings import EvaluationSettings
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- table: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -87,13 +96,17 @@ def section_table(section: str) -> str:
     return fields({"model": ModelSettings, "run": RunSettings}[section], section)
 
 
+def evaluation_table() -> str:
+    return fields(EvaluationSettings, "evaluate")
+
+
 def summary(stage: str, name: str) -> str:
     return plugin(stage, name).summary
 
 
 def hooks_table() -> str:
     rows = []
-    for specs in (StageSpecs, BackboneSpecs, ExecutorSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ExecutorSpecs, ObserverSpecs):
         for name, spec in vars(specs).items():
             if not name.startswith("uce_"):
                 continue
@@ -174,6 +187,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "settings": settings_table,
     "summary": summary,
     "section": section_table,
+    "evaluation": evaluation_table,
     "hooks": hooks_table,
     "presets": presets_table,
     "command": command_table,

@@ -19,6 +19,7 @@ from PIL import Image
 import uce
 from uce.core import ConfigError, ModelError, PluginError, RunFolderError, StageInputError
 from uce.testing import tiny_attention, tiny_backbone, tiny_labels, tiny_picture
+from uce.testing.backbone import WORDS
 
 OPTIONS: dict[str, Any] = {
     "model": "tiny",
@@ -122,7 +123,8 @@ def test_run_and_concepts(done: uce.Run) -> None:
     assert done.info["status"] == "done" and done.info["model"]["name"] == "tiny"
     for index, concept in enumerate(done.concepts):
         assert isinstance(concept, uce.Concept)
-        assert (concept.index, concept.token, concept.label) == (index, f"<asset{index}>", None)
+        assert (concept.index, concept.token) == (index, f"<asset{index}>")
+        assert concept.label in WORDS, "the nearest word of the model's vocabulary"
         assert concept.mask.dtype == np.bool_ and concept.mask.shape == (40, 48)
         assert concept.area == concept.mask.sum() and concept.share == pytest.approx(concept.area / (40 * 48), abs=1e-6)
         left, top, right, bottom = concept.bbox
@@ -167,6 +169,23 @@ def test_observers_may_be_given(picture: Path) -> None:
 
     uce.localize(picture, **OPTIONS, observers=[Observer()])
     assert Observer.heard == ["extractor", "clusterer", "refiner"]
+
+
+def test_an_observer_that_fails_at_the_end_does_not_hide_why_a_run_failed(picture: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "late.py"
+    plugin.write_text(
+        "import uce\n\nclass Late:\n"
+        "    @uce.hookimpl\n    def uce_run_finished(self, event):\n        raise RuntimeError\n"
+    )
+    with pytest.raises(ConfigError, match="there is no concept 5"):
+        uce.run(picture, tmp_path / "out", **OPTIONS, concepts=[5], plugin=[str(plugin)])
+
+
+def test_more_tokens_than_one_prompt_holds_are_drawn_in_groups(picture: Path, tmp_path: Path) -> None:
+    settings = {**OPTIONS["set"], "clusterer.clusters": 12, "optimizer.steps": 0}
+    run = uce.run(picture, tmp_path / "out", **{**OPTIONS, "set": settings})
+    samples = {path.name for path in (run.path / "samples").glob("all*.png")}
+    assert len(run) > 10 and samples == {"all-0.png", "all-1.png"}
 
 
 def test_localize_then_learn_in_python(done: uce.Run, picture: Path, tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ import pytest
 import yaml
 
 from uce.core.config import resolve_config
-from uce.core.hookspecs import BackboneSpecs, ExecutorSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import (
+    BackboneSpecs,
+    EncoderSpecs,
+    ExecutorSpecs,
+    ExporterSpecs,
+    ObserverSpecs,
+    StageSpecs,
+)
 from uce.core.manager import load_manager
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,7 +104,7 @@ def test_a_plugin_without_tests_or_docs_is_found(tables: ModuleType) -> None:
 
 def test_every_hook_is_described() -> None:
     text = page("plugins.md")
-    kinds = (StageSpecs, BackboneSpecs, ExecutorSpecs, ObserverSpecs)
+    kinds = (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ExecutorSpecs, ObserverSpecs)
     hooks = [name for specs in kinds for name in vars(specs) if name[:4] == "uce_"]
     assert len(hooks) >= 11
     missing = [name for name in hooks if f"`{name}`" not in text]
@@ -152,6 +159,11 @@ def test_settings_shown_exist(path: Path) -> None:
     from uce.core.config import ModelSettings, RunSettings
 
     known |= {f"model.{key}" for key in ModelSettings.model_fields} | {f"run.{key}" for key in RunSettings.model_fields}
+    from uce.evaluation.settings import EvaluationSettings
+
+    known |= {f"evaluate.{key}" for key in EvaluationSettings.model_fields}
+    encoders = manager.available("encoder").values()
+    known |= {f"encoder.{info.name}.{key}" for info in encoders for key in info.settings_class.model_fields}
     known |= {"clusterer.radius", "stage.key"}  # the example of docs/plugins.md, and the placeholder
     for key in re.findall(r"--set (?:KEY=VALUE|([a-z0-9_.-]+)=)", path.read_text(encoding="utf-8")):
         assert not key or key in known, f"{path.name}: no setting {key}"

@@ -31,6 +31,7 @@ FAST: dict[str, dict[str, Any]] = {
     "lora": {"merge_step": 1, "lora_steps": 3},
     "break-a-scene": {"second_steps": 3},
     "kmeans": {"most": 4, "restarts": 1},
+    "words": {"words": ["cup"]},  # has no default: nobody else knows what is in the picture
 }
 
 

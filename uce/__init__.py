@@ -15,12 +15,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ablate": "uce.api",
-    "batch": "uce.api",
+    "batch": "uce.batching.batch",
     "run": "uce.api",
     "localize": "uce.api",
     "learn": "uce.api",
     "generate": "uce.api",
+    "export": "uce.api",
+    "import_tokens": "uce.api",
+    "push": "uce.api",
+    "Library": "uce.core.library",
     "load": "uce.api",
+    "evaluate": "uce.evaluation.evaluate",
+    "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
     "Run": "uce.core.run",
     "Concept": "uce.core.run",
@@ -35,29 +41,39 @@ __all__ = [
     "Ablation",
     "Batch",
     "Concept",
+    "Library",
     "Run",
     "Settings",
     "UceError",
     "__version__",
     "ablate",
     "batch",
+    "benchmark",
+    "evaluate",
+    "export",
     "generate",
     "hookimpl",
+    "import_tokens",
     "learn",
     "load",
     "localize",
     "model_path",
+    "push",
     "run",
 ]
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.api import ablate, batch, generate, learn, load, localize, model_path, run
+    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.batching.batch import batch
     from uce.batching.result import Batch
+    from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl
+    from uce.core.library import Library
     from uce.core.run import Concept, Run
     from uce.core.settings import Settings
+    from uce.evaluation.evaluate import evaluate
 
 
 def __getattr__(name: str) -> Any:

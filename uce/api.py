@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
+from uce.core.errors import ConfigError, ModelError, unknown_name
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder
-from uce.core.tuning import use_weights
+from uce.drawing import draw
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from uce.ablation.result import Ablation
-    from uce.batching.result import Batch
     from uce.core.data import AttentionMaps, Concepts
+    from uce.core.exporting import Exported
     from uce.core.picture_files import PictureSource
+    from uce.core.pushing import Pushed
 
 
 def model_path(name: str = "mini") -> Path:
@@ -164,124 +164,135 @@ def ablate(
     return Ablation(AblationFolder(Path(out)))
 
 
-def batch(
-    sources: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    executor: str = "local",
-    workers: int | None = None,
-    localize_only: bool = False,
-    overwrite: bool = False,
-    **options: Any,
-) -> Batch:
-    """Run many pictures with one configuration; what is finished is never done again.
-
-    Args:
-        sources: pictures, folders, patterns, lists (.txt, .csv, .jsonl) or URLs; one or several.
-        out: the folder for index, contact sheet and runs. Where it holds this batch already, it is continued.
-        executor: "local", "processes", "ray", or a plugin's.
-        workers: how many, for executors that have several; None: what the machine has room for.
-        localize_only: stages one to three only.
-        overwrite: replace the batch in `out`.
-        options: as for `run`. `set` also takes "executor.K=V"; threads are 1 unless `run.threads` says otherwise.
-
-    Returns:
-        the batch; pictures that failed are in `failures`, and the others finished all the same.
-
-    Raises:
-        UceError: what is asked for cannot be run, or another batch works in `out`.
-    """
-    from uce.batching.folder import BatchFolder
-    from uce.batching.result import Batch
-    from uce.batching.run import run_batch
-    from uce.core.session import Options
-
-    run_batch(
-        [sources] if isinstance(sources, str | Path) else list(sources),
-        Options(**options),
-        Path(out),
-        executor=executor,
-        workers=workers,
-        localize_only=localize_only,
-        overwrite=overwrite,
-    )
-    return Batch(BatchFolder(Path(out)))
-
-
 def generate(
     prompts: str | Sequence[str],
-    run: str | Path | Run,
+    run: str | Path | Run | Sequence[str | Path | Run] = (),
     out: str | Path | None = None,
-    *,
-    count: int = 1,
-    seed: int = 0,
-    steps: int = 25,
-    guidance: float = 5.0,
-    device: str | None = None,
-    plugin: Sequence[str] = (),
+    **options: Any,
 ) -> list[Image.Image]:
-    """Draw pictures with a run's tokens (and its weights, where more than tokens was trained).
+    """Draw pictures with tokens of runs and of the library.
 
     Args:
-        prompts: texts that may hold the run's tokens, such as "a photo of <asset1> in the snow".
-        run: the run, or its folder.
+        prompts: texts that may hold tokens, such as "a photo of <asset1> in the snow".
+        run: a run or its folder, or several: all their tokens may be used.
         out: a folder for the pictures; None writes none.
-        count: pictures per prompt, from seeds `seed`, `seed` + 1, ...
-        steps, guidance: denoising steps, classifier-free guidance scale.
+        options: `concepts` (["beach-trip:asset0=cup"], from the library or a run folder), `library` (its folder),
+            `count` (pictures per prompt, from seeds `seed`, `seed` + 1, ...), `seed`, `steps`, `guidance`, `negative`,
+            `scheduler`, `into` and `mask` (a photo, and white where to draw in it), `device`, `plugin`; with `out` also
+            `grid` and `heat`. `uce.drawing.draw` describes them all.
 
     Raises:
-        ConfigError: a token in a prompt that the run does not have.
+        ConfigError: a token in a prompt that nobody brings, or one that two bring.
     """
-    return draw(
-        prompts, run, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device, plugin=plugin
-    )[0]
+    return draw(prompts, run, out, **options).pictures
 
 
-def draw(
-    prompts: str | Sequence[str],
+def export(
     run: str | Path | Run,
+    to: str,
+    out: str | Path,
+    *,
+    concepts: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    licence: str | None = None,
+    set: Sequence[str] = (),
+    plugin: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Exported:
+    """Write a run's tokens as another program reads them.
+
+    Args:
+        run: the run, or its folder.
+        to: an exporter: "diffusers", "a1111", "comfyui", "hub-folder", or a plugin's.
+        out: the folder; other files in it stay.
+        concepts: indexes of the concepts to take; None takes all.
+        names: what the tokens are to be called there, in order.
+        licence: goes into every file's header, such as "cc-by-4.0".
+        set: the exporter's settings, such as ["exporter.weights=false"].
+
+    Raises:
+        UceError: nothing was written.
+    """
+    from uce.core.exporting import export_run
+    from uce.core.manager import load_manager
+
+    return export_run(
+        run if isinstance(run, Run) else load(run),
+        to,
+        Path(out),
+        manager=load_manager(plugin),
+        concepts=concepts,
+        names=names,
+        licence=licence,
+        assignments=list(set),
+        overwrite=overwrite,
+    )
+
+
+def import_tokens(
+    files: str | Path | Sequence[str | Path], out: str | Path, *, overwrite: bool = False, **options: Any
+) -> Run:
+    """Turn embedding files of any layout into a run folder that draws.
+
+    Args:
+        files: .safetensors, .bin or .pt; several become one run with a token for each.
+        out: the run folder.
+        options: as `run`; `model` says which model they belong to, `names` what to call the tokens.
+
+    Raises:
+        TokenFileError: a file is no embedding, or holds more than plain tensors. Nothing was written.
+    """
+    from uce.core.importing import import_files
+    from uce.core.session import Options
+
+    paths = [files] if isinstance(files, str | Path) else list(files)
+    import_files([Path(path) for path in paths], Path(out), Options(**options), overwrite=overwrite)
+    return load(out)
+
+
+def push(
+    run: str | Path | Run,
+    repository: str,
     out: str | Path | None = None,
     *,
-    count: int = 1,
-    seed: int = 0,
-    steps: int = 25,
-    guidance: float = 5.0,
-    device: str | None = None,
-    plugin: Sequence[str] = (),
-) -> tuple[list[Image.Image], list[Path]]:
-    """As `generate`; also says which files it wrote."""
-    loaded = run if isinstance(run, Run) else load(run)
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    tokens = loaded.tokens()
-    for text in texts:
-        for token in re.findall(r"<[^<>\s]+>", text):
-            if token not in tokens:
-                raise ConfigError(f"{unknown_name('token', token, tokens)} Prompt: {text!r}")
-    if count < 1 or steps < 1:
-        raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise RunFolderError(f"{out} is a file; give a folder with -o")
-    backbone = loaded.backbone(device, plugin)
-    pairs = [(text, seed + number) for text in texts for number in range(count)]
-    with use_weights(backbone, loaded.weights):
-        pictures: list[Image.Image] = backbone.generate(
-            [text for text, _ in pairs], tokens, seeds=[s for _, s in pairs], steps=steps, guidance=guidance
-        )
-    paths: list[Path] = []
-    if out is not None:
-        from uce.core.files import write_picture
+    dry_run: bool = False,
+    private: bool = False,
+    **options: Any,
+) -> Pushed:
+    """Upload a run's tokens to the Hugging Face hub as a model repository, with a model card.
 
-        for (text, picture_seed), picture in zip(pairs, pictures, strict=True):
-            paths.append(_free_name(Path(out), text, picture_seed))
-            write_picture(paths[-1], picture)
-    return pictures, paths
+    Args:
+        repository: "organisation/name".
+        out: also keep the folder here; needed for `dry_run`.
+        dry_run: write the folder and upload nothing.
+        private: make the repository private where it does not exist yet.
+        options: as `export`.
+
+    Raises:
+        ConfigError: the name is none the hub allows, or the hub refuses.
+    """
+    from uce.core.pushing import push_run
+
+    return push_run(
+        run if isinstance(run, Run) else load(run),
+        repository,
+        None if out is None else Path(out),
+        dry_run=dry_run,
+        private=private,
+        **options,
+    )
 
 
-def _free_name(folder: Path, text: str, seed: int) -> Path:
-    """A name from the prompt's letters and digits; an earlier picture is never replaced."""
-    stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"
-    names: Iterator[str] = (f"{stem}-s{seed}{'' if n == 1 else f'-{n}'}.png" for n in range(1, 1_000_000))
-    return next(folder / name for name in names if not (folder / name).exists())
-
-
-__all__ = ["ablate", "batch", "draw", "generate", "learn", "load", "localize", "model_path", "run"]
+__all__ = [
+    "ablate",
+    "draw",
+    "export",
+    "generate",
+    "import_tokens",
+    "learn",
+    "load",
+    "localize",
+    "model_path",
+    "push",
+    "run",
+]

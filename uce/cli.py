@@ -5,7 +5,6 @@ Heavy imports happen inside the commands, so that `uce --help` answers at once.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__, cli_batch
+from uce import __version__, cli_batch, cli_measure, cli_tokens
 
 # isort: off
 from uce.cli_options import (
@@ -35,6 +34,7 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="List, describe and begin plugins.", invoke_without_command=True)
 app.add_typer(plugins_app, name="plugins")
+cli_measure.register(app)
 
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -137,33 +137,7 @@ def ablate(
 
 
 cli_batch.register(app)
-
-
-@app.command()
-def generate(
-    prompts: Annotated[
-        list[str], typer.Argument(metavar="PROMPT...", help='Such as "a photo of <asset1> in the snow".')
-    ],
-    folder: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run whose tokens to use.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the pictures go.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="Pictures per prompt.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=50, help="Classifier-free guidance scale.")] = 5.0,
-    device: Device = None,
-    plugin: PluginFiles = None,
-    json_: Json = False,
-) -> None:
-    """Draw pictures with a run's tokens."""
-    from uce.api import draw
-    from uce.terminal import status
-
-    with status(f"drawing {len(prompts) * count} pictures", quiet=json_):
-        _, paths = draw(
-            prompts, folder, out, count=count, seed=seed, steps=steps, guidance=guidance, device=device,
-            plugin=plugin or [],
-        )  # fmt: skip
-    print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
+cli_tokens.register(app)
 
 
 @plugins_app.callback()
@@ -251,10 +225,11 @@ def _message(error: Any) -> str:
 
 def _command(arguments: list[str]) -> str:
     """The words of the command on the command line, each followed by a space."""
-    group = plugins_app if arguments[:1] == ["plugins"] else app
-    words = arguments[: 2 if group is plugins_app else 1]
-    names = {c.name or (c.callback.__name__ if c.callback else "") for c in group.registered_commands} | {"plugins"}
-    return "".join(f"{word} " for word in words if word in names)
+    groups = {"plugins": plugins_app, "library": cli_tokens.library_app}
+    group = groups.get("".join(arguments[:1]), app)
+    typed = arguments[: 1 if group is app else 2]
+    names = {c.name or (c.callback.__name__ if c.callback else "") for c in group.registered_commands} | {*groups}
+    return "".join(f"{word} " for word in typed if word in names)
 
 
 def _folder(arguments: list[str]) -> str | None:
@@ -262,8 +237,8 @@ def _folder(arguments: list[str]) -> str | None:
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            begun = any((Path(folder) / name).is_file() for name in ("run.json", "ablation.json", "batch.json"))
-            return folder if begun else None
+            files = ("run.json", "ablation.json", "benchmark.json", "batch.json")
+            return folder if any((Path(folder) / name).is_file() for name in files) else None
     if len(arguments) > 1 and arguments[0] == "learn":
         return next((a for a in arguments[1:] if (Path(a) / "run.json").is_file()), None)
     return None

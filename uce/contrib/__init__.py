@@ -6,4 +6,5 @@ Each uses nothing that a third party could not. A new one is one file, one line 
 BUILTINS = (
     "uce.contrib.break_a_scene:BreakASceneOptimizer",
     "uce.contrib.diffseg:DiffSegClusterer",
+    "uce.contrib.random_masks:RandomMasksClusterer",
 )

@@ -33,6 +33,8 @@ _HOMES = {
     "ModelError": "errors",
     "ImageError": "errors",
     "RunFolderError": "errors",
+    "TokenFileError": "errors",
+    "TokenExport": "exporting",
 }
 
 __all__ = [
@@ -56,6 +58,8 @@ __all__ = [
     "Settings",
     "StageInputError",
     "Step",
+    "TokenExport",
+    "TokenFileError",
     "TokenPlan",
     "TrainedWeights",
     "Tuning",
@@ -77,9 +81,11 @@ if TYPE_CHECKING:
         PluginError,
         RunFolderError,
         StageInputError,
+        TokenFileError,
         UceError,
     )
     from uce.core.events import Step
+    from uce.core.exporting import TokenExport
     from uce.core.hookspecs import hookimpl
     from uce.core.picture import Picture
     from uce.core.settings import Settings

@@ -88,6 +88,19 @@ class LayerMap:
     probs: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Inpainting:
+    """A picture that is to be kept but for one place.
+
+    Attributes:
+        latents: (1, C, h, w), the picture as `encode_image` gives it.
+        mask: float (1, 1, h, w), 1 where something new is to be drawn.
+    """
+
+    latents: Tensor
+    mask: Tensor
+
+
 class Backbone(Protocol):
     """A loaded model. Nothing here is a literal: everything comes from the loaded parts."""
 
@@ -205,7 +218,15 @@ class Backbone(Protocol):
         guidance: float = 5.0,
         on_step: Any = None,
     ) -> list[Any]:
-        """One PIL picture per prompt, each from its own seed (same seed, same picture, whatever the batch)."""
+        """One PIL picture per prompt, each from its own seed (same seed, same picture, whatever the batch).
+
+        A backbone may also take these, which are given only where the user asked for them: `negative` (text that
+        guidance leads away from), `scheduler` (a name of `uce.core.schedulers`) and `into` (an `Inpainting`: draw only
+        within its mask; after every step the rest is the given picture at that step's noise).
+
+        Args:
+            on_step: called after every denoising step with its number, from 1, and the number of all.
+        """
 
 
 def resolve_dtype(precision: str) -> torch.dtype:

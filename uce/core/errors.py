@@ -42,6 +42,10 @@ class RunFolderError(UceError):
     """A run folder is missing, occupied, unreadable or unwritable."""
 
 
+class TokenFileError(UceError):
+    """A file of tokens could not be read or used."""
+
+
 class UceWarning(UserWarning):
     """Something the user should know that does not stop the work."""
 

@@ -73,15 +73,22 @@ def write_traceback(folder: Path | None) -> Path:
     return path
 
 
-def write_picture(path: Path, picture: Image.Image | np.ndarray[Any, Any]) -> None:
-    """Write a PNG; a boolean array becomes 0 or 255."""
+def write_picture(
+    path: Path, picture: Image.Image | np.ndarray[Any, Any], text: Mapping[str, str] | None = None
+) -> None:
+    """Write a PNG; a boolean array becomes 0 or 255. `text`: keyword -> words for the file's text chunks."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     if not isinstance(picture, Image.Image):
         array = picture.astype("uint8") * 255 if picture.dtype == bool else picture
         picture = Image.fromarray(array)
+    info = PngInfo() if text else None
+    for keyword, words in (text or {}).items():
+        assert info is not None
+        info.add_itxt(keyword, words)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=6)
+    picture.save(buffer, format="PNG", compress_level=6, pnginfo=info)
     write_bytes(path, buffer.getvalue())
 
 

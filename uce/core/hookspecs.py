@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones, executors and observers.
+"""Everything that can be extended, in one place: stages, backbones, encoders, exporters, executors and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -7,6 +7,7 @@ Project name and entry-point group: ``uce``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.encoder import Encoder
     from uce.core.events import (
         CellFinished,
         PictureFinished,
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
         StageStarted,
         Step,
     )
+    from uce.core.exporting import TokenExport
     from uce.core.jobs import Assignment, Job, Outcome
     from uce.core.manager import Manager
     from uce.core.picture import Picture
+    from uce.core.run import Run
 
 hookspec = pluggy.HookspecMarker("uce")
 hookimpl = pluggy.HookimplMarker("uce")
@@ -84,6 +88,30 @@ class BackboneSpecs:
         """
 
 
+class EncoderSpecs:
+    """What `uce evaluate` looks at pictures with; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_load_encoder(self, name: str, settings: Any, device: str) -> Encoder | None:
+        """Load the picture encoder that `--encoder` names.
+
+        `name` is the selected plugin's name; `settings` its own validated `Settings` (`--set encoder.K=V`).
+        """
+
+
+class ExporterSpecs:
+    """How tokens go where people draw; `uce export --to` selects by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Any) -> str | None:
+        """Write tokens of a run into `out`, an empty folder, as another program reads them; return how to use them.
+
+        `tokens` are the chosen concepts under the names they are to have there, with vectors and header facts;
+        `settings` is the plugin's own validated `Settings` (`--set exporter.K=V`). The files are moved to where the
+        user wants them once the hook has returned.
+        """
+
+
 class ExecutorSpecs:
     """Who works on the pictures of `uce batch`; selected by name, as a stage's plugin is."""
 
@@ -93,7 +121,7 @@ class ExecutorSpecs:
     ) -> Iterator[Outcome] | None:
         """Have every job done and yield its outcome as it ends, in any order.
 
-        A worker is `uce.core.jobs.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into text
+        A worker is `uce.core.worker.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into text
         and back (`to_text`, `from_text`), to cross to other processes. A worker that dies costs only its job, which
         is done again. `manager` holds the driver's plugins and observers, for executors that work in its process.
         Closing the iterator stops all workers.
@@ -140,5 +168,11 @@ STAGE_HOOKS = {
     "optimizer": "uce_optimize",
 }
 
-SELECTED_HOOKS = {**STAGE_HOOKS, "executor": "uce_execute"}
-"""Hooks whose plugin is selected by name: the stages, and who has them done for many pictures."""
+SELECTED_HOOKS = {
+    **STAGE_HOOKS,
+    "encoder": "uce_load_encoder",
+    "exporter": "uce_export",
+    "executor": "uce_execute",
+}
+"""Hooks whose plugin is selected by name: the stages, what measures them, what takes their results elsewhere, and who
+has them done for many pictures."""

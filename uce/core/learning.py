@@ -56,7 +56,10 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
 
 
 def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
-    """samples/<token>.png per concept (numbered where there are several) and one of all together."""
+    """samples/<token>.png per concept (numbered where there are several) and one of all together; as few as the text
+    encoder can read where there are too many for one prompt."""
+    from uce.core.training.schedule import fitting_groups
+
     run, folder, started = work.config.run, work.folder, time.perf_counter()
     assert folder is not None
     jobs = [
@@ -64,7 +67,11 @@ def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
         for token in vectors
         for number in range(run.samples)
     ]
-    jobs.append(("all.png", "a photo of " + " and ".join(vectors), 0))
+    tokens = list(vectors)
+    groups = fitting_groups(work.backbone, tokens, "a photo of {}")
+    for number, group in enumerate(groups):
+        together = " and ".join(tokens[row] for row in group)
+        jobs.append(("all.png" if len(groups) == 1 else f"all-{number}.png", f"a photo of {together}", 0))
     work.manager.emit(StageStarted("samples", "backbone", len(jobs)))
     pictures = work.backbone.generate(
         [prompt for _, prompt, _ in jobs],
@@ -93,6 +100,10 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:
     """The localised folder, ready to learn; None where that is done already and `resume` asks for no more."""
     info = folder.read_run()
+    if info.get("input") is None:
+        raise RunFolderError(
+            f"{folder.path} holds imported tokens and no picture to learn from; start with uce localize"
+        )
     learned = (folder / "embeddings.safetensors").exists() and info.get("status") == "done"
     if learned and resume:
         return None

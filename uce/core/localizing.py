@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def open_work(
         if info.get("mode") == "learn" and info.get("status") != "done":
             path = folder.path
             raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {path} --resume")
-        found = info.get("input", {}).get("digest")
+        found = (info.get("input") or {}).get("digest")
         if found != picture.digest:
             raise RunFolderError(
                 f"--resume: {folder.path} was begun with another picture; give that one, or --overwrite"
@@ -158,7 +158,8 @@ def recorded(work: Work, status: str) -> Iterator[None]:
                 folder.discard()
             else:
                 folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
-        work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
+        with suppress(UceError):  # an observer that fails now must not hide why the run did
+            work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
         raise
     if work.folder is not None:
         work.folder.update_run(status=status, finished=now(), stages=stage_rows(work))

@@ -31,6 +31,8 @@ class Concept:
         score: mean saliency inside over mean saliency of the picture.
         words: those of the model's vocabulary that are nearest to the learned token, best first; empty before learning.
         bbox: (left, top, right, bottom) in pixels, right and bottom exclusive.
+        mask_path: within the folder; "" for an imported token, which has no picture, so that area, share, score and
+            bbox are 0.
     """
 
     index: int
@@ -46,7 +48,13 @@ class Concept:
 
     @cached_property
     def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """bool (H, W) at the picture's own size."""
+        """bool (H, W) at the picture's own size.
+
+        Raises:
+            RunFolderError: an imported token, or a mask that is missing or damaged.
+        """
+        if not self.mask_path:
+            raise RunFolderError(f"{self.token} of {self.folder} was imported: it has no picture, so no mask")
         return read_mask(self.folder / self.mask_path)
 
     @cached_property
@@ -106,13 +114,18 @@ class Run:
                     score=float(entry["score"]),
                     bbox=tuple(entry["bbox"]),
                     folder=self.path,
-                    mask_path=f"masks/{int(entry['index'])}.png",
+                    mask_path=f"masks/{int(entry['index'])}.png" if document.get("image", {}) is not None else "",
                     words=tuple(entry.get("words", ())),
                 )
                 for entry in document["concepts"]
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"{self.path / 'concepts.json'} is not a run's ({error!r}); run again") from error
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is a picture with masks: not where tokens were imported."""
+        return all(concept.mask_path for concept in self.concepts)
 
     @property
     def learned(self) -> bool:
@@ -153,7 +166,7 @@ class Run:
             "model": self.info.get("model", {}).get("name"),
             "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},
             **document,
-            "files": {"overlay": "overlay.png", **self._learned_files()},
+            "files": {**({"overlay": "overlay.png"} if self.has_picture else {}), **self._learned_files()},
         }
 
     def _learned_files(self) -> dict[str, str]:

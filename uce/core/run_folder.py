@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
-          "history.csv", "weights.safetensors", "error.txt")  # fmt: skip
-_FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors"}  # and what is in them
+          "history.csv", "weights.safetensors", "error.txt", "evaluation.json")  # fmt: skip
+_FOLDERS = {
+    "masks": "png",
+    "tokens": "safetensors",
+    "samples": "png",
+    "stages": "safetensors",
+    "evaluation": "png",
+}  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
 _LIBRARIES = (
     "torch",
@@ -207,14 +213,18 @@ class RunFolder:
         document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
         write_json(self.path / "concepts.json", document)
 
-    def write_learned(self, learned: LearnedConcepts) -> None:
-        """embeddings.safetensors, tokens/*.safetensors, history.csv and, where there are any, weights.safetensors."""
+    def write_tokens(self, tokens: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """embeddings.safetensors and tokens/*.safetensors; `tokens`: per text encoder (n, d)."""
         everything: dict[str, Tensor] = {}
-        for row, token in enumerate(learned.tokens):
-            named = token_tensors(token, learned.of(row))
+        for token, vectors in tokens.items():
+            named = token_tensors(token, vectors)
             everything.update(named)
             write_safetensors(self.path / "tokens" / f"{token_stem(token)}.safetensors", token_file(named))
         write_safetensors(self.path / "embeddings.safetensors", everything)
+
+    def write_learned(self, learned: LearnedConcepts) -> None:
+        """embeddings.safetensors, tokens/*.safetensors, history.csv and, where there are any, weights.safetensors."""
+        self.write_tokens({token: learned.of(row) for row, token in enumerate(learned.tokens)})
         write_text(self.path / "history.csv", _csv(learned.history))
         if learned.weights:
             write_safetensors(self.path / "weights.safetensors", learned.weights)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FLAT = 1e-3
 ROUNDS = 10
 WEIGHT = 6.0
+NEAR = 0.2  # loudness of the eight neighbours, without which pixels of the lattice would agree among themselves alone
 SURE = 1e-3  # log(1 / SURE) > WEIGHT: what lies deep inside a mask is never voted out
 
 
@@ -113,14 +114,15 @@ def _mean_field(
 
     height, width = colours_hw3.shape[:2]
     step = max(1, reach // 3)
-    far, near = range(-reach, reach + 1, step), range(-1, 2)
-    moves = sorted({*product(far, far), *product(near, near)} - {(0, 0)})
+    far, near = [step * k for k in range(-(reach // step), reach // step + 1)], range(-1, 2)
+    moves = dict.fromkeys(product(near, near), NEAR) | dict.fromkeys(product(far, far), 1.0)
+    del moves[0, 0]
     padded = np.pad(colours_hw3, ((reach, reach), (reach, reach), (0, 0)), constant_values=np.float32(1e6))
     voices = []
-    for y, x in moves:
+    for (y, x), loudness in moves.items():
         other = padded[reach + y : reach + y + height, reach + x : reach + x + width]
         apart = ((colours_hw3 - other) ** 2).sum(axis=2) / (2 * colour**2)
-        voices.append(np.exp(-apart - (y * y + x * x) / (2 * (reach / 1.5) ** 2)))
+        voices.append(np.float32(loudness) * np.exp(-apart - (y * y + x * x) / (2 * (reach / 1.5) ** 2)))
     total = np.sum(voices, axis=0) + np.float32(1e-6)
     prior = np.log(np.clip(shares_Lhw, SURE, 1))
     chances = _softmax(prior)

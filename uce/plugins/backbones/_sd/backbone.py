@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from uce.core.attention import capture_attention, capture_outputs
-from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt, resolve_dtype
+from uce.core.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
+from uce.core.schedulers import DEFAULT_SCHEDULER
 from uce.core.tuning import TrainedWeights, Tuning
 from uce.plugins.backbones._sd.loading import Parts
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
@@ -165,10 +166,14 @@ class StableDiffusionBackbone:
         steps: int = 25,
         guidance: float = 5.0,
         on_step: Any = None,
+        negative: str = "",
+        scheduler: str = DEFAULT_SCHEDULER,
+        into: Inpainting | None = None,
     ) -> list[Any]:
-        from uce.plugins.backbones._sd.generation import generate
+        from uce.plugins.backbones._sd.generation import Drawing, generate
 
-        return generate(self, prompts, tokens or {}, seeds=seeds, steps=steps, guidance=guidance, on_step=on_step)
+        how = Drawing(steps, guidance, negative, scheduler, into)
+        return generate(self, prompts, tokens or {}, seeds=seeds, how=how, on_step=on_step)
 
     @contextmanager
     def _working(self, part: Any) -> Iterator[Any]:

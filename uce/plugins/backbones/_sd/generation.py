@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core.backbone import Conditioning
+from uce.core.backbone import Conditioning, Inpainting
 from uce.core.errors import StageInputError
+from uce.core.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
 from uce.plugins.backbones._sd.prompts import ENCODER
 
 if TYPE_CHECKING:
     from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How pictures are drawn; see `uce.core.backbone.Backbone.generate`."""
+
+    steps: int = 25
+    guidance: float = 5.0
+    negative: str = ""
+    scheduler: str = DEFAULT_SCHEDULER
+    into: Inpainting | None = None
 
 
 @torch.no_grad()
@@ -26,72 +39,66 @@ def generate(
     tokens: Mapping[str, Mapping[str, Tensor]],
     *,
     seeds: Sequence[int],
-    steps: int,
-    guidance: float,
+    how: Drawing,
     on_step: Any,
 ) -> list[Image.Image]:
-    """One picture per prompt with classifier-free guidance and DPM-Solver++ on the model's own noise schedule.
+    """One picture per prompt with classifier-free guidance, on the model's own noise schedule.
 
     Pictures are drawn one after the other: each depends on its seed and prompt alone.
     """
     if len(seeds) != len(prompts):
         raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
-    if steps < 1:
-        raise StageInputError(f"steps must be at least 1, found {steps}")
+    if how.steps < 1:
+        raise StageInputError(f"steps must be at least 1, found {how.steps}")
     vectors, slots = _stack_vectors(tokens, backbone.encoders)
     pictures = []
     for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-        texts = [prompt] if guidance == 1 else ["", prompt]
+        texts = [prompt] if how.guidance == 1 else [how.negative, prompt]
         conditioning = backbone.encode_prompts([backbone.tokenize_multi(text, slots) for text in texts], vectors)
-        if len(texts) == 2:
+        if len(texts) == 2 and not how.negative:
             conditioning = backbone.without_guidance(conditioning)
 
-        def report(step: int, index: int = index) -> None:
+        def report(step: int, total: int, index: int = index) -> None:
             if on_step is not None:
-                on_step(index * steps + step, len(prompts) * steps)
+                on_step(index * total + step, len(prompts) * total)
 
-        latents = _sample(backbone, conditioning, int(seed), steps, guidance, report)
+        latents = _sample(backbone, conditioning, int(seed), how, report)
         pictures.append(_to_picture(backbone.decode(latents)[0]))
     return pictures
 
 
 def _sample(
-    backbone: StableDiffusionBackbone, conditioning: Conditioning, seed: int, steps: int, guidance: float, report: Any
+    backbone: StableDiffusionBackbone, conditioning: Conditioning, seed: int, how: Drawing, report: Any
 ) -> Tensor:
     side = backbone.latent_side
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
-    scheduler = _sampler(backbone.scheduler_config)
-    scheduler.set_timesteps(steps, device=backbone.device)
-    x_t: Tensor = torch.randn(1, backbone.latent_channels, side, side, generator=generator).to(backbone.device)
-    x_t = x_t * scheduler.init_noise_sigma
+    scheduler = make_scheduler(how.scheduler, backbone.scheduler_config)
+    scheduler.set_timesteps(how.steps, device=backbone.device)
+    noise = torch.randn(1, backbone.latent_channels, side, side, generator=generator).to(backbone.device)
+    x_t: Tensor = noise * scheduler.init_noise_sigma
     batch = conditioning.states.shape[0]
+    drawing = {"generator": generator} if draws_noise(scheduler) else {}
+    total = len(scheduler.timesteps)  # more than `steps` for a method of second order
     for number, timestep in enumerate(scheduler.timesteps, start=1):
         scaled = scheduler.scale_model_input(x_t, timestep).expand(batch, -1, -1, -1)
         prediction = backbone.predict(scaled, timestep.expand(batch), conditioning)
         if batch == 2:
             free, guided = prediction.chunk(2)
-            prediction = free + guidance * (guided - free)
-        x_t = scheduler.step(prediction, timestep, x_t, return_dict=False)[0]
-        report(number)
+            prediction = free + how.guidance * (guided - free)
+        x_t = scheduler.step(prediction, timestep, x_t, return_dict=False, **drawing)[0]
+        if how.into is not None:
+            x_t = _kept_outside(x_t, how.into, noise, scheduler, scheduler.timesteps[number : number + 1])
+        report(number, total)
     return x_t
 
 
-def _sampler(config: Mapping[str, Any]) -> Any:
-    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-
-    shared = (
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "trained_betas",
-        "prediction_type",
-        "timestep_spacing",
-        "steps_offset",
-        "rescale_betas_zero_snr",
-    )
-    kept = {key: config[key] for key in shared if key in config}
-    return DPMSolverMultistepScheduler.from_config({**kept, "algorithm_type": "dpmsolver++"})
+def _kept_outside(x_t: Tensor, into: Inpainting, noise: Tensor, scheduler: Any, timestep: Tensor) -> Tensor:
+    """Outside the mask: the picture that is kept, as noisy as `x_t` is (Avrahami et al., Blended Latent Diffusion)."""
+    kept = into.latents.to(x_t)
+    if len(timestep):
+        kept = scheduler.add_noise(kept, noise, timestep)
+    mask = into.mask.to(x_t)
+    return mask * x_t + (1 - mask) * kept
 
 
 def token_vectors(token: str, own: Mapping[str, Tensor], encoders: Sequence[str]) -> dict[str, Tensor]:

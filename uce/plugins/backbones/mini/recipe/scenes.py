@@ -56,7 +56,7 @@ def make_loader(load: Callable[[str], Image.Image]) -> Loader:
     return loader
 
 
-def _pose(rng: Rng, picture: Image.Image, side: int, size: float, tilt: float, flip: float) -> Image.Image:
+def pose_thing(rng: Rng, picture: Image.Image, side: int, size: float, tilt: float, flip: float) -> Image.Image:
     """Flip with a probability, tilt and scale an object to `size` (share of the scene's side)."""
     if rng.random() < flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -71,7 +71,7 @@ def _size(rng: Rng, count: int) -> float:
     return float(rng.uniform(low, high))
 
 
-def _place(rng: Rng, poses: Sequence[Image.Image], side: int, jitter: float | None) -> list[tuple[int, int]]:
+def place_apart(rng: Rng, poses: Sequence[Image.Image], side: int, jitter: float | None) -> list[tuple[int, int]]:
     """Top-left corners: near the centre with `jitter`, else anywhere with little overlap of boxes."""
     if jitter is not None:
         shift = rng.uniform(-jitter, jitter, 2) * side
@@ -161,11 +161,32 @@ def _attempt(things: list[Thing], loader: Loader, rng: Rng, side: int, portrait:
     canvas, name = background(rng, side)
     sizes = [PORTRAIT if portrait else _size(rng, len(things)) for _ in things]
     poses = [
-        _pose(rng, loader(thing), side, size, 0 if portrait else 20, 0 if portrait else 0.5)
+        pose_thing(rng, loader(thing), side, size, 0 if portrait else 20, 0 if portrait else 0.5)
         for thing, size in zip(things, sizes, strict=True)
     ]
-    corners = _place(rng, poses, side, 0.0 if portrait else None)
-    shadow = float(rng.uniform(0.15, 0.45)) if rng.random() < 0.6 else 0.0
+    corners = place_apart(rng, poses, side, 0.0 if portrait else None)
+    shadow = draw_shadow(rng)
+    return render(canvas, name, things, poses, corners, shadow)
+
+
+def draw_shadow(rng: Rng) -> float:
+    """How dark the things' shadows are; 0 for none."""
+    return float(rng.uniform(0.15, 0.45)) if rng.random() < 0.6 else 0.0
+
+
+def render(
+    canvas: npt.NDArray[np.float32],
+    name: str,
+    things: Sequence[Thing],
+    poses: Sequence[Image.Image],
+    corners: Sequence[tuple[int, int]],
+    shadow: float,
+) -> tuple[Scene, float]:
+    """Paint posed things onto a canvas (in place), in order.
+
+    Returns:
+        the scene, and the least share of a thing that later ones leave visible.
+    """
     alphas = [_paint(canvas, pose, corner, shadow) for pose, corner in zip(poses, corners, strict=True)]
     masks = _visible(alphas)
     shown = min(float(m.sum() / max(1, (a > 0.5).sum())) for m, a in zip(masks, alphas, strict=True))

@@ -1,0 +1,63 @@
+"""Intervals and rows, against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uce.benchmarking.statistics import Estimate, estimate
+from uce.benchmarking.table import Outcome, best, make_rows, measured, shown
+
+
+def test_mean_is_over_values_not_pictures() -> None:
+    """Three values that sum to 3 and one of 0: 3 / 4."""
+    found = estimate([3.0, 0.0, 9.0], [3, 1, 0])
+    assert found is not None and found.mean == 0.75
+
+
+def test_interval_of_two_pictures_is_what_can_be_drawn() -> None:
+    """0 and 1: the resampled means are 0, 1/2 and 1, with 1/4 of the draws at each end."""
+    assert estimate([0.0, 1.0], [1, 1]) == Estimate(0.5, 0.0, 1.0)
+
+
+def test_interval_covers_like_the_normal_one() -> None:
+    values = np.random.default_rng(3).normal(5, 2, 400)
+    found = estimate(values.tolist(), [1] * 400)
+    assert found is not None and found.low is not None and found.high is not None
+    assert (found.high - found.low) == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    assert found == estimate(values.tolist(), [1] * 400)  # fixed seed
+
+
+def test_too_little_for_an_interval() -> None:
+    assert estimate([2.0], [4]) == Estimate(0.5, None, None)
+    assert estimate([], []) is None and estimate([0.0], [0]) is None
+
+
+def outcome(method: str, picture: str, iou: float, labels: tuple[str, ...], error: str | None = None) -> Outcome:
+    return Outcome(method, "e", picture, labels, 0 if error else 2, {"iou": (iou, 1), "seconds": (3.0, 1)}, error)
+
+
+def test_rows_by_label() -> None:
+    rows = make_rows(
+        [
+            outcome("a", "x", 0.2, ("small", "2 things")),
+            outcome("a", "y", 0.6, ("2 things",)),
+            outcome("b", "x", 0.0, ("small", "2 things"), error="nothing found"),
+            outcome("b", "y", 0.8, ("2 things",)),
+        ]
+    )
+    found = {(row.label, row.method): row for row in rows}
+    assert list(found) == [(label, method) for label in ("all", "small", "2 things") for method in ("a", "b")]
+    assert found["all", "a"].metrics["iou"].mean == pytest.approx(0.4)
+    assert found["small", "a"].metrics["iou"] == Estimate(0.2, None, None)
+    assert (found["all", "b"].failed, found["all", "b"].concepts, found["all", "b"].prototypes) == (1, 2, 2)
+    assert measured(rows) == ["iou", "seconds"]
+    assert best([found["all", "a"], found["all", "b"]], "iou") == pytest.approx(0.4)
+    assert best([found["all", "a"]], "acc_1") is None
+
+
+def test_what_is_shown() -> None:
+    assert shown(Estimate(0.48312, 0.4141, 0.5566), "iou") == "0.483 [0.41, 0.56]"
+    assert shown(Estimate(0.48312, 0.4141, 0.5566), "iou", False) == "0.483"
+    assert shown(Estimate(12.345, 1.0, 20.0), "seconds") == "12.3"
+    assert shown(Estimate(0.5, None, None), "iou") == "0.500" and shown(None, "iou") == ""

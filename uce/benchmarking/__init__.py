@@ -1,0 +1,1 @@
+"""`uce benchmark`: extraction and evaluation of several methods over a set of pictures; docs/evaluate.md shows how."""

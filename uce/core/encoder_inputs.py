@@ -1,0 +1,58 @@
+"""From pictures to an encoder's input and back to features, the same for every encoder.
+
+Legend: B pictures; D width of the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from uce.core.encoder import Features, RgbArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 16
+
+
+def encode_in_batches(
+    pictures: Sequence[RgbArray],
+    features: Callable[[Tensor], Tensor],
+    scale: int,
+    side: int,
+    mean: Sequence[float],
+    deviation: Sequence[float],
+    device: str,
+) -> Features:
+    """Scale, cut, normalise, encode.
+
+    Args:
+        pictures: uint8 (H, W, 3), square.
+        features: float32 (B, 3, side, side) -> (B, D).
+        scale: pixels per side to which pictures are scaled (bicubic).
+        side: of that, the centre that the encoder sees.
+        mean, deviation: per channel, of pixels in [0, 1].
+
+    Returns:
+        float32 (B, D).
+    """
+    import torch
+
+    centre, spread = (torch.tensor(list(v)).reshape(1, 3, 1, 1) for v in (mean, deviation))
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), BATCH):
+            batch = np.stack([_fit(picture, scale, side) for picture in pictures[start : start + BATCH]])
+            pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+            found.append(features(((pixels - centre) / spread).to(device)).float().cpu().numpy())
+    return np.concatenate(found).astype(np.float32)
+
+
+def _fit(picture: RgbArray, scale: int, side: int) -> RgbArray:
+    scaled = Image.fromarray(picture).resize((scale, scale), Image.Resampling.BICUBIC)
+    margin = (scale - side) // 2
+    return np.asarray(scaled.crop((margin, margin, margin + side, margin + side)))

@@ -1,0 +1,1 @@
+"""Built-in exporters: one file per program that tokens go to."""

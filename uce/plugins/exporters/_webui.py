@@ -1,0 +1,50 @@
+"""What AUTOMATIC1111, Forge and ComfyUI have in common: their folders differ, the files in them do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uce.core.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from uce.core.exporting import TokenExport
+    from uce.core.run import Run
+
+KEY = "emb_params"
+
+
+def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
+    """One safetensors file per token, named as the word in prompts: `emb_params`, or `clip_l` and `clip_g`.
+
+    Tensors are (n, d) also where n is 1: AUTOMATIC1111 takes the number of vectors from the first axis.
+    """
+    from uce.core.files import write_safetensors
+
+    for token in tokens:
+        first = next(iter(token.vectors.values()))
+        tensors = token.vectors if token.two_encoders else {KEY: first}
+        write_safetensors(folder / f"{token.stem}.safetensors", tensors, token.header)
+
+
+def write_lora(run: Run, tokens: Sequence[TokenExport], folder: Path, program: str) -> Path | None:
+    """The run's LoRA, named after all its tokens; None where only tokens were learned.
+
+    Raises:
+        RunFolderError: the run trained the model's own tensors, for which there is no such file.
+    """
+    from uce.core.files import write_safetensors
+    from uce.core.lora_files import is_lora, underscored
+
+    weights = run.weights
+    if not weights:
+        return None
+    if not is_lora(weights):
+        raise RunFolderError(
+            f"{run.path / 'weights.safetensors'} holds tensors of the model itself, which {program} reads from no "
+            "small file; export with --to diffusers, or only the tokens with --set exporter.weights=false"
+        )
+    path = folder / f"{'-'.join(token.stem for token in tokens)[:80]}-lora.safetensors"
+    write_safetensors(path, underscored(weights), tokens[0].header)
+    return path

@@ -1,0 +1,151 @@
+"""Tokens as a model repository of the Hugging Face hub, in the layout of sd-concepts-library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from uce.core.hookspecs import hookimpl
+from uce.core.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from uce.core.exporting import TokenExport
+    from uce.core.run import Concept, Run
+
+FILE = "learned_embeds.safetensors"
+
+
+class HubFolderExporter:
+    """The hub's sd-concepts-library layout with a model card: what `uce push` uploads."""
+
+    name = "hub-folder"
+
+    class Settings(BaseSettings):
+        pictures: Literal["samples", "cut-outs", "none"] = Field(
+            "samples", description="what concept_images holds: drawn samples, or the thing cut out of your own picture"
+        )
+        weights: bool = Field(True, description="also write a trained LoRA, where the run has one")
+
+    @hookimpl
+    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
+        """One token: everything at the top. Several: a folder for each, since loaders refuse files with two tokens."""
+        from uce.core.files import write_picture, write_safetensors, write_text
+        from uce.core.run_folder import token_file, token_tensors
+
+        shown: dict[str, list[str]] = {}
+        for token in tokens:
+            folder = out if len(tokens) == 1 else out / token.stem
+            write_safetensors(folder / FILE, token_file(token_tensors(token.token, token.vectors)), token.header)
+            write_text(folder / "token_identifier.txt", token.token)
+            write_text(folder / "type_of_concept.txt", "object")
+            shown[token.token] = []
+            for number, picture in enumerate(_pictures(run, token.concept, settings.pictures)):
+                path = folder / "concept_images" / f"{number}.png"
+                write_picture(path, picture)
+                shown[token.token].append(path.relative_to(out).as_posix())
+        lora = _write_lora(run, tokens, out) if settings.weights else False
+        write_text(out / "README.md", model_card(tokens, shown, lora))
+        return _how(tokens, lora)
+
+
+def _pictures(run: Run, concept: Concept, kind: str) -> list[Image.Image]:
+    from PIL import Image
+
+    if kind == "cut-outs" and run.has_picture:
+        from uce.core.contact_sheet import cut_out
+
+        return [cut_out(run, concept)]
+    path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
+    if kind != "samples" or not path.is_file():
+        return []
+    with Image.open(path) as picture:
+        return [picture.convert("RGB")]
+
+
+def _write_lora(run: Run, tokens: Sequence[TokenExport], out: Path) -> bool:
+    from uce.core.errors import RunFolderError
+    from uce.core.files import write_safetensors
+    from uce.core.lora_files import is_lora
+    from uce.plugins.exporters.diffusers import LORA_NAME
+
+    weights = run.weights
+    if not weights:
+        return False
+    if not is_lora(weights):
+        raise RunFolderError(
+            f"{run.path / 'weights.safetensors'} holds tensors of the model itself, not a LoRA; export only the tokens "
+            "with --set exporter.weights=false"
+        )
+    write_safetensors(out / LORA_NAME, weights, tokens[0].header)
+    return True
+
+
+def model_card(tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]], lora: bool) -> str:
+    """README.md: what it is, how to use it, what it was made from."""
+    import yaml
+
+    facts = tokens[0].facts
+    licence = str(facts["licence"])
+    plain = re.fullmatch(r"[a-zA-Z0-9.+-]+", licence) is not None
+    front: dict[str, Any] = {
+        "license": licence.lower() if plain else "other",
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "tags": ["textual-inversion", "stable-diffusion", *(["lora"] if lora else []), "uce"],
+    }
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(facts["model"])):
+        front["base_model"] = str(facts["model"])
+    title = " and ".join(f"`{token.token}`" for token in tokens)
+    words = ", ".join(token.stem for token in tokens)
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"# {words}",
+        f"{title}: learned from one picture with [uce](https://arxiv.org/abs/2407.07077) (unsupervised concept "
+        f"extraction) for the model `{facts['model']}`. Use the {'words' if len(tokens) > 1 else 'word'} in prompts "
+        f"like any other: `a photo of {tokens[0].token} in the snow`.",
+        *(f"![{token}]({path})" for token, paths in shown.items() for path in paths),
+        f"## Use\n\n```python\n{_how(tokens, lora)}\n```",
+        f"## Facts\n\n{_facts_table(tokens)}",
+        f"## Licence\n\n{licence[0].upper()}{licence[1:]}.".replace("..", "."),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts_table(tokens: Sequence[TokenExport]) -> str:
+    rows = ["| token | file | vectors | width |", "| --- | --- | --- | --- |"]
+    for token in tokens:
+        path = FILE if len(tokens) == 1 else f"{token.stem}/{FILE}"
+        vectors = next(iter(token.vectors.values())).shape[0]
+        width = " + ".join(str(value.shape[1]) for value in token.vectors.values())
+        rows.append(f"| `{token.token}` | `{path}` | {vectors} | {width} |")
+    facts = tokens[0].facts
+    rows += ["", f"uce {facts['uce']}; model fingerprint {facts['model_fingerprint']}; picture {facts['picture']}."]
+    return "\n".join(rows)
+
+
+def _how(tokens: Sequence[TokenExport], lora: bool) -> str:
+    from uce.plugins.exporters.diffusers import LORA_NAME
+
+    lines = []
+    for token in tokens:
+        folder = "" if len(tokens) == 1 else token.stem
+        if token.two_encoders:
+            path = f"{folder}/{FILE}" if folder else FILE
+            lines.append(f'vectors = safetensors.torch.load_file(hf_hub_download("ORG/NAME", "{path}"))')
+            for end, number in (("l", ""), ("g", "_2")):
+                lines.append(
+                    f'pipe.load_textual_inversion(vectors["clip_{end}"], token="{token.token}", '
+                    f"text_encoder=pipe.text_encoder{number}, tokenizer=pipe.tokenizer{number})"
+                )
+        else:
+            where = f', subfolder="{folder}"' if folder else ""
+            lines.append(f'pipe.load_textual_inversion("ORG/NAME"{where})')
+    if lora:
+        lines.append(f'pipe.load_lora_weights("ORG/NAME", weight_name="{LORA_NAME}")')
+    return "\n".join(lines)
