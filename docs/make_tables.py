@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
-from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import (
+    SELECTED_HOOKS,
+    BackboneSpecs,
+    EncoderSpecs,
+    ExecutorSpecs,
+    ExporterSpecs,
+    ObserverSpecs,
+    StageSpecs,
+)
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
 from uce.core.settings import Settings
@@ -98,7 +106,7 @@ def summary(stage: str, name: str) -> str:
 
 def hooks_table() -> str:
     rows = []
-    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ExecutorSpecs, ObserverSpecs):
         for name, spec in vars(specs).items():
             if not name.startswith("uce_"):
                 continue

@@ -16,7 +16,14 @@ import pytest
 import yaml
 
 from uce.core.config import resolve_config
-from uce.core.hookspecs import BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import (
+    BackboneSpecs,
+    EncoderSpecs,
+    ExecutorSpecs,
+    ExporterSpecs,
+    ObserverSpecs,
+    StageSpecs,
+)
 from uce.core.manager import load_manager
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,7 +104,7 @@ def test_a_plugin_without_tests_or_docs_is_found(tables: ModuleType) -> None:
 
 def test_every_hook_is_described() -> None:
     text = page("plugins.md")
-    kinds = (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs)
+    kinds = (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ExecutorSpecs, ObserverSpecs)
     hooks = [name for specs in kinds for name in vars(specs) if name[:4] == "uce_"]
     assert len(hooks) >= 11
     missing = [name for name in hooks if f"`{name}`" not in text]

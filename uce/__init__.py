@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ablate": "uce.api",
+    "batch": "uce.batching.batch",
     "run": "uce.api",
     "localize": "uce.api",
     "learn": "uce.api",
@@ -34,10 +35,12 @@ _HOMES = {
     "Settings": "uce.core.settings",
     "UceError": "uce.core.errors",
     "Ablation": "uce.ablation.result",
+    "Batch": "uce.batching.result",
 }
 
 __all__ = [
     "Ablation",
+    "Batch",
     "Concept",
     "Library",
     "Run",
@@ -45,6 +48,7 @@ __all__ = [
     "UceError",
     "__version__",
     "ablate",
+    "batch",
     "benchmark",
     "evaluate",
     "export",
@@ -63,6 +67,8 @@ __all__ = [
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
     from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.batching.batch import batch
+    from uce.batching.result import Batch
     from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
     from uce.core.hookspecs import hookimpl

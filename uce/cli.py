@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__, cli_measure, cli_report, cli_tokens
+from uce import __version__, cli_batch, cli_measure, cli_report, cli_tokens
 from uce.cli_options import (
     Device,
     Image,
@@ -26,9 +26,8 @@ from uce.cli_options import (
     PluginFiles,
     Precision,
     Replace,
-    indexes,
+    run_options,
     takes_run_options,
-    words,
 )
 from uce.core.errors import UceError
 
@@ -64,15 +63,6 @@ def _root(
     """One picture in; masks and learned concept tokens out."""
 
 
-def _options(given: dict[str, Any], quiet: bool, report: bool = False) -> dict[str, Any]:
-    """A command's parameters -> keyword arguments of `uce.run`; what was not given is left out."""
-    from uce.terminal import observers
-
-    given = {key.removesuffix("_"): value for key, value in given.items() if value is not None}
-    given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
-    return {**given, "observers": [*observers(quiet), *cli_report.writers(report)]}
-
-
 def _out_for(image: Path, out: Path | None) -> Path:
     return out or Path(f"{image.stem}-uce")
 
@@ -84,7 +74,9 @@ def run(image: Image, out: Out = None, no_report: NoReport = False, json_: Json 
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.run(image, _out_for(image, out), **_options(options, json_, not no_report)), json_)
+    show_run(
+        uce.run(image, _out_for(image, out), **run_options(options, json_, *cli_report.writers(not no_report))), json_
+    )
 
 
 @app.command()
@@ -95,7 +87,7 @@ def localize(image: Image, out: Out = None, json_: Json = False, **options: Any)
     from uce.terminal import show_run
 
     out = _out_for(image, out)
-    uce.localize(image, out, **_options(options, json_))
+    uce.localize(image, out, **run_options(options, json_))
     show_run(uce.load(out), json_)
 
 
@@ -111,7 +103,7 @@ def learn(
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **_options(options, json_, not no_report)), json_)
+    show_run(uce.learn(folder, **run_options(options, json_, *cli_report.writers(not no_report))), json_)
 
 
 @app.command()
@@ -137,12 +129,13 @@ def ablate(
     import uce
     from uce.terminal import ablation_observers, show_ablation
 
-    options = {**_options(options, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
+    options = {**run_options(options, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
     grid: dict[str, Any] = {"one_at_a_time": one_at_a_time, "localize_only": localize_only, "truth": truth}
     if not show_ablation(uce.ablate(images, out, vary=vary or [], **grid, **options), json_):
         raise typer.Exit(2)
 
 
+cli_batch.register(app)
 cli_tokens.register(app)
 cli_report.register(app)
 
@@ -219,7 +212,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         raise SystemExit(1) from None
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code by itself
         folder = _folder(arguments)
-        hint = f"; continue with the same command and --resume ({folder} keeps the checkpoint)" if folder else ""
+        flag = "" if arguments[0] == "batch" else " and --resume"
+        hint = f"; continue with the same command{flag} ({folder} keeps the checkpoint)" if folder else ""
         _fail(f"interrupted{hint}", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
 
@@ -239,11 +233,11 @@ def _command(arguments: list[str]) -> str:
 
 
 def _folder(arguments: list[str]) -> str | None:
-    """The folder on the command line, if a run or an ablation was begun in it."""
+    """The folder on the command line, if something was begun in it."""
     for flag in ("-o", "--out"):
         if flag in arguments[:-1]:
             folder = arguments[arguments.index(flag) + 1]
-            files = ("run.json", "ablation.json", "benchmark.json")
+            files = ("run.json", "ablation.json", "benchmark.json", "batch.json")
             return folder if any((Path(folder) / name).is_file() for name in files) else None
     named = {"learn": arguments[1:], "run": [f"{Path(a).stem}-uce" for a in arguments[1:]]}
     named["localize"] = named["run"]

@@ -125,3 +125,13 @@ def indexes(text: str | None) -> list[int] | None:
         return None if text is None else [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"--concepts {text}: give indexes separated by commas, such as 0,2") from error
+
+
+def run_options(given: dict[str, Any], quiet: bool, *observers: Any) -> dict[str, Any]:
+    """What a command with `takes_run_options` was given -> keyword arguments of `uce.run`, with progress bars and
+    further observers; what was not given is left out."""
+    from uce.terminal import observers as progress
+
+    given = {key.removesuffix("_"): value for key, value in given.items() if value is not None}
+    given["concepts"], given["names"] = indexes(given.get("concepts")), words(given.get("names"))
+    return {**given, "observers": [*progress(quiet), *observers]}

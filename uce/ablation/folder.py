@@ -8,107 +8,39 @@ DIR/cache/          stage results that cells share; may be deleted
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uce.core.errors import RunFolderError
-from uce.core.files import write_json
+from uce.core.result_folder import ResultFolder, remove_empty
 from uce.core.run_folder import RunFolder
 
-FORMAT = 1
 REPORTS = ("ablation.json", "ablation.csv", "ablation.md", "ablation.html")
-_OURS = (*REPORTS, "runs", "cache")
 _ASKED = ("vary", "one_at_a_time", "localize_only", "pictures")
 
 
-@dataclass(frozen=True)
-class AblationFolder:
+class AblationFolder(ResultFolder):
     """Paths of one ablation."""
 
-    path: Path
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    @property
-    def is_ablation(self) -> bool:
-        return (self.path / "ablation.json").is_file()
+    COMMAND, NOUN, DOCUMENT = "ablate", "an ablation", "ablation.json"
+    OURS = (*REPORTS, "runs", "cache")
 
     def run(self, picture: str, cell: str) -> RunFolder:
         return RunFolder(self.path / "runs" / picture / cell)
-
-    def check(self, *, overwrite: bool) -> None:
-        """Refuse a folder that a new ablation may not use; nothing is changed.
-
-        Raises:
-            RunFolderError: occupied, not a folder, or not readable.
-        """
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; give a folder with -o")
-            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot use the folder {self.path}: {error.strerror or error}; give another folder with -o"
-            ) from error
-        if self.is_ablation and not overwrite:
-            raise RunFolderError(
-                f"{self.path} holds another ablation; continue it with --resume, replace it with --overwrite, or give "
-                "another folder with -o"
-            )
-        ours = _OURS if self.is_ablation else ()
-        foreign = [name for name in found if name not in ours and not (name[0] == "." and name.endswith(".part"))]
-        if foreign:
-            raise RunFolderError(
-                f"{self.path} is not empty and holds {foreign[0]!r}, which is not an ablation's; give a new or empty "
-                "folder with -o"
-            )
 
     def clear(self) -> None:
         """Remove what an ablation wrote, and nothing else."""
         for folder in sorted((self.path / "runs").glob("*/*")):
             RunFolder(folder).clear()
-            _remove_empty(folder)
-            _remove_empty(folder.parent)
+            remove_empty(folder)
+            remove_empty(folder.parent)
         for path in (*(self.path / "cache").glob("*.safetensors"), *(self.path / "cache").glob(".*.part")):
             path.unlink()
         for name in ("runs", "cache"):
-            _remove_empty(self.path / name)
+            remove_empty(self.path / name)
         for path in (*(self.path / name for name in REPORTS), *self.path.glob(".*.part")):
             path.unlink(missing_ok=True)
-
-    def read(self) -> dict[str, Any]:
-        """ablation.json.
-
-        Raises:
-            RunFolderError: missing, not readable, or of a newer format.
-        """
-        path = self.path / "ablation.json"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunFolderError(f"{path} is missing; {self.path} is no ablation: make one with uce ablate") from error
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path} is not readable ({error}); begin anew with --overwrite") from error
-        if not isinstance(document, dict) or not isinstance(document.get("format"), int):
-            raise RunFolderError(f"{path} is not an ablation's; give a folder that uce ablate wrote")
-        if document["format"] > FORMAT:
-            raise RunFolderError(
-                f"{self.path} has format {document['format']}, this uce reads up to {FORMAT}; install a newer uce"
-            )
-        return document
-
-    def write(self, document: Mapping[str, Any]) -> None:
-        write_json(self.path / "ablation.json", document)
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not there, or not empty
-        folder.rmdir()
 
 
 def require_same_grid(stored: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:

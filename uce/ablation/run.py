@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from uce import __version__
-from uce.ablation.folder import FORMAT, AblationFolder, require_same_grid
+from uce.ablation.folder import AblationFolder, require_same_grid
 from uce.ablation.grid import Cell, Variation, Vary, expand, label, parse_vary, resolve_cells, value_of, without_repeats
 from uce.ablation.pictures import Subject, read_subjects
 from uce.ablation.report import write_reports
+from uce.core.attempts import FINISHED, attempt
 from uce.core.config import Config
-from uce.core.errors import NothingFoundError, RunFolderError, UceError
+from uce.core.errors import RunFolderError
 from uce.core.events import CellFinished
-from uce.core.files import write_traceback
-from uce.core.learning import learn_concepts
-from uce.core.localizing import Work, find_concepts, open_work, recorded, stage_rows
+from uce.core.localizing import Work, open_work, stage_rows
 from uce.core.manager import Manager
 from uce.core.picture import picture_digest
 from uce.core.picture_files import PictureSource
 from uce.core.run_folder import command_line, now
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.shared_store import SharedStore
-
-FINISHED = ("done", "localized")
 
 
 @dataclass
@@ -89,12 +86,11 @@ class Ablating:
         run = self.folder.run(subject.name, cell.name)
         result: dict[str, Any] = {"cell": cell.name, "picture": subject.name, "status": "failed", "stages": []}
         result["folder"] = f"runs/{subject.name}/{cell.name}"
-        work: Work | None = None
-        try:
-            config = self._settled(cell)
-            work = open_work(
+
+        def begin() -> Work:
+            return open_work(
                 self.manager,
-                config,
+                self._settled(cell),
                 subject.original,
                 subject.file,
                 run,
@@ -102,23 +98,14 @@ class Ablating:
                 overwrite=True,
                 shared=SharedStore(self.folder / "cache", f"{subject.name}/{cell.name}"),
             )
-            self._work(work)
-            result["status"] = "localized" if self.localize_only else "done"
-        except UceError as error:
-            result |= {"error": str(error), "empty": isinstance(error, NothingFoundError)}
-        except Exception as error:  # a fault of one method must not cost the others' results
-            path = write_traceback(run.path)
-            message = " ".join(str(error).split())[:200]
-            result["error"] = f"{type(error).__name__}: {message}; traceback in {path}"
-        if work is not None:
-            result["stages"] = stage_rows(work)
-        return result, sum(work.pipeline.seconds.values()) if work else 0.0
 
-    def _work(self, work: Work) -> None:
-        with recorded(work, "localized" if self.localize_only else "done"):
-            found = find_concepts(work)
-            if not self.localize_only:
-                learn_concepts(work, *found)
+        ended = attempt(begin, run.path, localize_only=self.localize_only)
+        result["status"] = ended.status
+        if ended.error is not None:
+            result |= {"error": ended.error, "empty": ended.empty}
+        if ended.work is not None:
+            result["stages"] = stage_rows(ended.work)
+        return result, ended.seconds
 
     def _settled(self, cell: Cell) -> Config:
         """The cell's configuration with the micro-batch that all cells of its model share.
@@ -166,7 +153,7 @@ def run_ablation(
     variations = parse_vary(vary)
     manager = options.manager()
     folder = AblationFolder(out)
-    stored = folder.read() if resume and folder.is_ablation else None
+    stored = folder.read() if resume and folder.begun else None
     if stored is None:
         folder.check(overwrite=overwrite or resume)
     cells = expand(variations, one_at_a_time)
@@ -209,7 +196,7 @@ def _document(
         values = {key: label(cell.changes[key]) if key in cell.changes else value_of(config, key) for key in keys}
         rows.append({"name": cell.name, "title": cell.title, "values": values, "config": config.to_dict()})
     return {
-        "format": FORMAT,
+        "format": AblationFolder.FORMAT,
         "uce": __version__,
         "command": command_line(),
         "started": now(),

@@ -88,3 +88,25 @@ class CellFinished:
     seconds: float = 0.0
     error: str | None = None
     earlier: bool = False
+
+
+@dataclass(frozen=True)
+class PictureFinished:
+    """A picture of a batch ended.
+
+    Attributes:
+        number: 1-based, in the order in which they end; `total`: how many there are.
+        picture: its name in the batch.
+        status: "done", "localized" or "failed".
+        seconds: what its stages took.
+        error: what went wrong.
+        earlier: it was finished before, by the batch that is continued.
+    """
+
+    number: int
+    total: int
+    picture: str
+    status: str
+    seconds: float = 0.0
+    error: str | None = None
+    earlier: bool = False

@@ -1,4 +1,4 @@
-"""Everything that can be extended, in one place: five stages, backbones, encoders, exporters and observers.
+"""Everything that can be extended, in one place: stages, backbones, encoders, exporters, executors and observers.
 
 The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
@@ -6,7 +6,7 @@ Project name and entry-point group: ``uce``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
     from uce.core.encoder import Encoder
-    from uce.core.events import CellFinished, RunFinished, RunStarted, StageFinished, StageStarted, Step
+    from uce.core.events import (
+        CellFinished,
+        PictureFinished,
+        RunFinished,
+        RunStarted,
+        StageFinished,
+        StageStarted,
+        Step,
+    )
     from uce.core.exporting import TokenExport
+    from uce.core.jobs import Assignment, Job, Outcome
+    from uce.core.manager import Manager
     from uce.core.picture import Picture
     from uce.core.run import Run
 
@@ -102,6 +112,22 @@ class ExporterSpecs:
         """
 
 
+class ExecutorSpecs:
+    """Who works on the pictures of `uce batch`; selected by name, as a stage's plugin is."""
+
+    @hookspec(firstresult=True)
+    def uce_execute(
+        self, jobs: Sequence[Job], assignment: Assignment, settings: Any, manager: Manager
+    ) -> Iterator[Outcome] | None:
+        """Have every job done and yield its outcome as it ends, in any order.
+
+        A worker is `uce.core.worker.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into text
+        and back (`to_text`, `from_text`), to cross to other processes. A worker that dies costs only its job, which
+        is done again. `manager` holds the driver's plugins and observers, for executors that work in its process.
+        Closing the iterator stops all workers.
+        """
+
+
 class ObserverSpecs:
     """What others may watch. Observers write pictures, logs, caches and progress; they never change a result."""
 
@@ -129,6 +155,10 @@ class ObserverSpecs:
     def uce_cell_finished(self, event: CellFinished) -> None:
         """One cell of an ablation ended on one picture, or was finished before."""
 
+    @hookspec
+    def uce_picture_finished(self, event: PictureFinished) -> None:
+        """One picture of a batch ended, or was finished before."""
+
 
 STAGE_HOOKS = {
     "extractor": "uce_extract_attention",
@@ -138,5 +168,11 @@ STAGE_HOOKS = {
     "optimizer": "uce_optimize",
 }
 
-SELECTED_HOOKS = {**STAGE_HOOKS, "encoder": "uce_load_encoder", "exporter": "uce_export"}
-"""Hooks whose plugin is selected by name: the stages, what measures them, and what takes their results elsewhere."""
+SELECTED_HOOKS = {
+    **STAGE_HOOKS,
+    "encoder": "uce_load_encoder",
+    "exporter": "uce_export",
+    "executor": "uce_execute",
+}
+"""Hooks whose plugin is selected by name: the stages, what measures them, what takes their results elsewhere, and who
+has them done for many pictures."""

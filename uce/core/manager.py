@@ -19,7 +19,15 @@ import pluggy
 
 from uce.core.errors import PluginError, UceError, unknown_name
 from uce.core.files import write_traceback
-from uce.core.hookspecs import SELECTED_HOOKS, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs, StageSpecs
+from uce.core.hookspecs import (
+    SELECTED_HOOKS,
+    BackboneSpecs,
+    EncoderSpecs,
+    ExecutorSpecs,
+    ExporterSpecs,
+    ObserverSpecs,
+    StageSpecs,
+)
 from uce.core.plugin_sources import Candidate, from_argument, kebab
 from uce.core.settings import Settings
 
@@ -33,7 +41,7 @@ class PluginInfo:
 
     Attributes:
         name: kebab-case, unique per stage.
-        stages: what it can be selected for, "encoder" and "exporter" included ("backbone" plugins are only asked).
+        stages: what it can be selected for, "encoder", "exporter", "executor" included ("backbone": only asked).
         wraps: stages it wraps without replacing.
         observes: events it listens to, without "uce_".
         distribution, version: who ships it.
@@ -210,7 +218,7 @@ class Manager:
 
 def _new_plugin_manager() -> pluggy.PluginManager:
     pm = pluggy.PluginManager(GROUP)
-    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ObserverSpecs):
+    for specs in (StageSpecs, BackboneSpecs, EncoderSpecs, ExporterSpecs, ExecutorSpecs, ObserverSpecs):
         pm.add_hookspecs(specs)
     return pm
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -61,7 +62,18 @@ def _from_file(path: Path) -> RgbArray:
         raise ImageError(f"{name} may not be read (permission denied); change its permissions or copy it") from error
 
 
-def _decode(path: Path, name: str) -> RgbArray:
+def rgb_of_bytes(data: bytes, name: str) -> RgbArray:
+    """As `load_rgb`, of a file's content; `name` is what messages call it.
+
+    Raises:
+        ImageError: as `load_rgb`.
+    """
+    if not data:
+        raise ImageError(f"picture '{name}' is empty (0 bytes); save or download it again")
+    return _decode(io.BytesIO(data), f"picture '{name}'")
+
+
+def _decode(path: Path | io.BytesIO, name: str) -> RgbArray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter to users

@@ -129,6 +129,11 @@ def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
     return dataclasses.replace(config, run=run)
 
 
+def forget_backbone() -> None:
+    """Let go of the model that is loaded, where others will load their own."""
+    _last_backbone.clear()
+
+
 def current_backbone() -> Backbone | None:
     """The model that is loaded now."""
     return next(iter(_last_backbone.values()), None)
@@ -156,13 +161,18 @@ def require_same(stored: Mapping[str, Any], config: Config, folder: Path) -> Non
     Raises:
         ConfigError: a setting differs; the first difference is named.
     """
-    found, wanted = _flat(stored), _flat(config.to_dict())
-    for key in sorted(found | wanted):
-        if found.get(key) != wanted.get(key):
-            raise ConfigError(
-                f"--resume: {folder} was begun with {key}={found.get(key)!r}, now {wanted.get(key)!r}; leave the "
-                "setting out, or start anew with --overwrite"
-            )
+    for key, before, now in differences(stored, config.to_dict()):
+        raise ConfigError(
+            f"--resume: {folder} was begun with {key}={before!r}, now {now!r}; leave the setting out, or start anew "
+            "with --overwrite"
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(key, value before, value now) of every setting in which two configurations differ; None where it is not set."""
+    found, wanted = _flat(before), _flat(now)
+    keys = sorted(found | wanted)
+    return [(key, found.get(key), wanted.get(key)) for key in keys if found.get(key) != wanted.get(key)]
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

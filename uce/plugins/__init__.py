@@ -39,4 +39,7 @@ BUILTINS = (
     "uce.plugins.exporters.a1111:A1111Exporter",
     "uce.plugins.exporters.comfyui:ComfyUIExporter",
     "uce.plugins.exporters.hub_folder:HubFolderExporter",
+    "uce.plugins.executors.local:LocalExecutor",
+    "uce.plugins.executors.processes:ProcessesExecutor",
+    "uce.plugins.executors.ray:RayExecutor",
 )

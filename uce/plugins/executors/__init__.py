@@ -1,0 +1,1 @@
+"""Who works on the pictures of a batch."""

@@ -1,0 +1,67 @@
+"""What people see of a batch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from uce.core.hookspecs import hookimpl
+from uce.terminal import observers
+
+if TYPE_CHECKING:
+    from uce.batching.result import Batch
+    from uce.core.events import PictureFinished
+
+_SHOWN = 20
+"""Failures on the terminal; the index has all."""
+
+
+class PictureLines:
+    """A line on stderr for every picture of a batch that was worked on."""
+
+    def __init__(self) -> None:
+        self.earlier = 0
+
+    @hookimpl
+    def uce_picture_finished(self, event: PictureFinished) -> None:
+        if event.earlier:
+            self.earlier += 1
+            return
+        if self.earlier:
+            print(f"{self.earlier} of {event.total} pictures were finished before", file=sys.stderr)
+            self.earlier = 0
+        width = len(str(event.total))
+        end = f": {event.error}" if event.error else f", {event.seconds:.1f} s"
+        line = f"[{event.number:>{width}}/{event.total}] {event.picture}  {event.status}{end}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def batch_observers(quiet: bool) -> list[Any]:
+    """What listens to a batch; with workers elsewhere, only the lines have something to say."""
+    return [*observers(quiet, transient=True), PictureLines()]
+
+
+def show_batch(batch: Batch, as_json: bool) -> bool:
+    """The counts and what failed; False where a picture failed."""
+    failures = batch.failures
+    if as_json:
+        print(json.dumps(batch.summary(), indent=2))
+    else:
+        document = batch.document
+        counts = ", ".join(f"{number} {status}" for status, number in document["counts"].items())
+        pictures = f"{document['pictures']} picture{'' if document['pictures'] == 1 else 's'}"
+        print(f"{pictures}: {counts}; {document['worked_on']} worked on in {document['seconds']:.1f} s")
+        print(f"seen in {batch.path / 'batch.html'}; index in {batch.path / 'batch.jsonl'}")
+        good = next((row for row in batch.rows if row["status"] == "done"), None)
+        if good:
+            print(f"next: uce generate 'a photo of {good['tokens'][0]}' --run "
+                  f"{shlex.quote(str(batch.path / good['folder']))} -o pictures")  # fmt: skip
+    for row in failures[:_SHOWN]:
+        print(f"failed: {row['name']}: {row['error']}", file=sys.stderr)
+    if failures:
+        rest = f" ({len(failures) - _SHOWN} more are in batch.jsonl)" if len(failures) > _SHOWN else ""
+        print(f"uce: {len(failures)} of {len(batch)} pictures failed{rest}; mend them and give the same command again",
+              file=sys.stderr)  # fmt: skip
+    return not failures
