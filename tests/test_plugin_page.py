@@ -39,7 +39,7 @@ class Shell:
         words = shlex.split(line, comments=True)
         self.ran.append(" ".join(words))
         if words[0] == "uce":
-            code, out, err = self.cli(*words[1:], *(SHORT if words[1] == "run" else []))
+            code, out, err = self.cli(*words[1:], *(SHORT if words[1] in ("run", "batch") else []))
             assert code == 0, f"{line}: {err}"
             return out
         if words[:3] == ["pip", "install", "-e"]:
@@ -93,7 +93,7 @@ def shell(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_every_command_of_the_page_runs(shell: Shell) -> None:
     commands = [block.splitlines() for block in blocks(page("plugins.md"), "sh")]
-    five_minutes, change, remove, one_file, installed = commands
+    five_minutes, change, remove, one_file, installed, many, exported = commands
 
     out = [shell.run(line) for line in five_minutes]
     files = "pyproject.toml, README.md, my_localizer.py, tests/test_my_localizer.py"
@@ -114,4 +114,10 @@ def test_every_command_of_the_page_runs(shell: Shell) -> None:
     out = [shell.run(line) for line in installed]
     assert "test_contract[leader] PASSED" in out[1] and "(clusterer), uce-leader 0.1.0" in out[2]
     assert load_manager().get("clusterer", "leader").distribution == "uce-leader"
+
+    Path("photos").mkdir()
+    Path("picture.jpg").rename("photos/picture.jpg")
+    for line in (*many, *exported):
+        shell.run(line)
+    assert Path("many/runs/picture/embeddings.safetensors").is_file() and any(Path("sheets").iterdir())
     assert len(shell.ran) == sum(map(len, commands))
