@@ -32,7 +32,7 @@ def test_a_method_of_ones_own() -> None:
     [method] = parse_methods(["strict=refiner.saliency.threshold=1.5"])
     config = resolve_config(load_manager(), document=method.document)
     assert config.refiners[0].settings.model_dump()["threshold"] == 1.5
-    assert [choice.plugin.name for choice in config.refiners] == ["saliency", "merge", "smooth", "edges"]
+    assert [choice.plugin.name for choice in config.refiners] == ["saliency", "merge", "split", "smooth", "edges"]
 
 
 def test_a_file_of_methods(tmp_path: Path) -> None:

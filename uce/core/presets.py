@@ -30,7 +30,7 @@ DEFAULT: dict[str, Any] = {
     },
     "clusterer": "finch",
     "refiner": {
-        "chain": ["saliency", "merge", "smooth", "edges"],
+        "chain": ["saliency", "merge", "split", "smooth", "edges"],
         "saliency": {"threshold": 1.2},
     },
     "initializer": "split-merge",
