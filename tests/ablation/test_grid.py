@@ -114,7 +114,7 @@ def test_what_cannot_vary_is_said(texts: Any, text: str) -> None:
         ("clusterer=finch,kmean", PluginError, "in the cell clusterer=kmean: unknown clusterer 'kmean'.*'kmeans'"),
         ("optimizer.stps=1", ConfigError, "unknown key 'optimizer.stps'.* Did you mean 'optimizer.steps'"),
         ("optimizer.steps=1,x", ConfigError, "in the cell optimizer.steps=x: optimizer.steps: found 'x'"),
-        ("refiner.split.smallest=1", ConfigError, "that refiner is not in the chain"),
+        ("refiner.background.smallest=0.1", ConfigError, "that refiner is not in the chain"),
         ("preset=papers", ConfigError, "unknown preset 'papers'.* Did you mean 'paper'"),
         ("seed=-1", ConfigError, "in the cell seed=-1: run.seed"),
     ],

@@ -124,6 +124,15 @@ def test_unwritable_folder(tmp_path: Path) -> None:
         RunFolder(tmp_path / "out").prepare(overwrite=False)
 
 
+def test_sweep_removes_what_a_killed_write_left_and_nothing_else(tmp_path: Path) -> None:
+    kept = ("film.part", ".thesis.tex.ab12_xyz.part", "masks/0.png", "run.json")
+    fill(
+        tmp_path, *kept, ".run.json.ab12_xyz.part", "masks/.0.png.ab12_xyz.part", "stages/.a.safetensors.ab12_xyz.part"
+    )
+    RunFolder(tmp_path).sweep()
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "deep" / "file.bin"
     write_bytes(path, b"old")

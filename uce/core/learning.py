@@ -119,6 +119,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
     picture = read_picture(load_rgb(folder / "input.png"), backbone.picture_side, config.run.fit)
+    folder.sweep()
     write_text(folder / "config.yaml", config.to_yaml())
     (folder / "report.html").unlink(missing_ok=True)  # it is about tokens that will be gone
     folder.update_run(status="running", mode="learn", plugins=plugin_rows(config, manager), seed=config.run.seed)

@@ -112,6 +112,7 @@ def open_work(
             folder.prepare(overwrite=overwrite)
             _write_start(folder, manager, config, backbone, picture, name)
         (folder / "error.txt").unlink(missing_ok=True)
+        folder.sweep()
     pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
     return Work(manager, config, backbone, picture, pipeline, folder)

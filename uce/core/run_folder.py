@@ -133,13 +133,20 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for name, suffix in _FOLDERS.items():
             folder = self.path / name
-            for path in (*folder.glob(f"*.{suffix}"), *folder.glob(f".*.{suffix}.*.part")):
+            for path in folder.glob(f"*.{suffix}"):
                 path.unlink()
+        self.sweep()
+        for name in _FOLDERS:
             with contextlib.suppress(OSError):  # not there, or not empty
-                folder.rmdir()
-        for path in self.path.glob(".*.part"):
-            if _is_part(path.name, _FILES):
-                path.unlink()
+                (self.path / name).rmdir()
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed while it wrote a file left beside it."""
+        halves = [path for path in self.path.glob(".*.part") if _is_part(path.name, _FILES)]
+        for name, suffix in _FOLDERS.items():
+            halves += (self.path / name).glob(f".*.{suffix}.*.part")
+        for path in halves:
+            path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Leave no trace of a run that found nothing; a traceback written for the user stays."""
