@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
+from uce.core.map_settings import MapSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class FeaturesExtractor:
 
     name = "features"
 
-    class Settings(BaseSettings):
+    class Settings(MapSettings):
         block: int = Field(default=1, ge=0, description="decoder block to read; 0 is the deepest and coarsest")
         timestep: float = Field(
             default=0.261,
@@ -33,17 +33,6 @@ class FeaturesExtractor:
         noise_samples: int = Field(default=4, ge=1, description="noise draws over which features are averaged")
         temperature: float = Field(
             default=0.05, gt=0, le=10, description="lower: cells attend only to those most like them"
-        )
-        cells: int | None = Field(
-            default=None,
-            ge=2,
-            le=512,
-            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
-        )
-        saliency_side: int | None = Field(
-            default=None,
-            ge=1,
-            description="side of the cross-attention layers to read saliency from, instead of a quarter",
         )
 
     @hookimpl

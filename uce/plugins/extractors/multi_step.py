@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
+from uce.core.map_settings import MapSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class MultiStepExtractor:
 
     name = "multi-step"
 
-    class Settings(BaseSettings):
+    class Settings(MapSettings):
         timesteps: list[float] = Field(
             default=[0.05, 0.1, 0.2],
             min_length=1,
@@ -41,17 +41,6 @@ class MultiStepExtractor:
         )
         normalize: Literal["end", "layers"] = Field(
             default="layers", description="divide rows by their sums once at the end, or in each layer before averaging"
-        )
-        cells: int | None = Field(
-            default=None,
-            ge=2,
-            le=512,
-            description="fewest grid cells per side: a model with a coarser latent grid sees the picture enlarged",
-        )
-        saliency_side: int | None = Field(
-            default=None,
-            ge=1,
-            description="side of the cross-attention layers to read saliency from, instead of a quarter",
         )
 
     @hookimpl

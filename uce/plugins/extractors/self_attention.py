@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
+from uce.core.map_settings import MapSettings
 
 if TYPE_CHECKING:
     from uce.core.backbone import Backbone
@@ -21,7 +21,7 @@ class SelfAttentionExtractor:
 
     name = "self-attention"
 
-    class Settings(BaseSettings):
+    class Settings(MapSettings):
         """Defaults are the paper's."""
 
         timestep: int = Field(default=0, ge=0, description="diffusion timestep of the UNet pass; 0 reads the picture")
@@ -30,17 +30,6 @@ class SelfAttentionExtractor:
         )
         normalize: Literal["end", "layers"] = Field(
             default="end", description="divide rows by their sums once at the end, or in each layer before averaging"
-        )
-        cells: int | None = Field(
-            default=None,
-            ge=2,
-            le=512,
-            description="fewest latent cells per side: a model with a coarser latent grid sees the picture enlarged",
-        )
-        saliency_side: int | None = Field(
-            default=None,
-            ge=1,
-            description="side of the cross-attention layers to read saliency from, instead of a quarter",
         )
 
     @hookimpl
