@@ -39,7 +39,8 @@ class AblationFolder(ResultFolder):
             path.unlink()
         for name in ("runs", "cache"):
             remove_empty(self.path / name)
-        for path in (*(self.path / name for name in REPORTS), *self.path.glob(".*.part")):
+        # ablation.json last: without it, what a kill in between left would count as somebody else's
+        for path in (*self.path.glob(".*.part"), *(self.path / name for name in reversed(REPORTS))):
             path.unlink(missing_ok=True)
 
 
