@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,12 +55,12 @@ def zoom_frame(mask_HW: npt.NDArray[np.bool_], zoom: float) -> Frame:
     return top, left, side
 
 
-def cut(picture: npt.NDArray[np.generic], frame: Frame, *, repeat: bool) -> npt.NDArray[np.generic]:
+def cut(picture: npt.NDArray[Any], frame: Frame, *, repeat: bool) -> npt.NDArray[Any]:
     """A square of (H, W, ...); outside, its nearest edge is repeated, or it is zero."""
     top, left, side = frame
     rows, columns = np.arange(top, top + side), np.arange(left, left + side)
     height, width = picture.shape[:2]
-    found = picture[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    found: npt.NDArray[Any] = picture[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
     if not repeat:
         inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
         found = found * inside.reshape(side, side, *[1] * (found.ndim - 2))
@@ -97,7 +98,7 @@ class Views:
             latents = backbone.encode_image(both).float()
         grid = (latents.shape[2], latents.shape[3])
         masks = torch.stack([widen_masks(resize_masks(view, grid), margin) for view in cells]).to(latents.device)
-        return cls(latents.unflatten(0, (-1, 2)), torch.stack([masks, masks.flip(-1)], dim=1))
+        return cls(latents.reshape(-1, 2, *latents.shape[1:]), torch.stack([masks, masks.flip(-1)], dim=1))
 
     def seen(self, shown: Sequence[tuple[int, ...]]) -> list[int]:
         """The view that each prompt sees: its concept's own where it shows one and there are views, else 0.
