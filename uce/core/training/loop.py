@@ -1,6 +1,6 @@
 """The training loop of masked denoising: which prompts an update shows, and at which rate it learns.
 
-What does not change is done once (the picture and its mirror image are encoded in one call).
+What does not change is done once (the picture and its mirror image are encoded before the first update).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 from uce.core.backbone import Backbone, Prompt
 from uce.core.context import Context
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.latents import encode_with_mirror
 from uce.core.picture import Picture
 from uce.core.training.alignment import Alignment
 from uce.core.training.model_weights import ModelWeights
@@ -137,9 +138,7 @@ class Training(UpdateLoop):
 
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:
         backbone = self.backbone
-        pixels = image.pixels.to(backbone.device)
-        with torch.no_grad():
-            latents = backbone.encode_image(torch.stack([pixels, pixels.flip(-1)])).float()
+        latents = encode_with_mirror(backbone, image.pixels)
         masks = resize_masks(concepts.masks, (latents.shape[2], latents.shape[3]))
         masks = widen_masks(masks, self.options.margin).to(latents.device)
         alignment = None
