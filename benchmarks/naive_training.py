@@ -1,10 +1,10 @@
 """A plain rendition of the training in the paper's code, with what is wasteful about it, to measure ours against.
 
 Every update encodes the picture twice, runs the UNet on two copies of which one is thrown away, computes and keeps
-every attention map of every layer in float32 and averages all of them (over one step) to read a few, once for the
-loss and once for a picture that it writes to disk, runs all iterations of Sinkhorn in the log domain on a cost that
-it makes anew, clips over all parameters of the model, and keeps Adam moments of the whole embedding table, whose
-words it puts back afterwards.
+every attention map of every layer in float32 and averages all of them (over one step) for each copy to read a few,
+for the loss and again for a picture that it writes to disk, runs all iterations of Sinkhorn in the log domain on a
+cost that it makes anew, clips over all parameters of the model, and keeps Adam moments of the whole embedding table,
+whose words it puts back afterwards.
 """
 
 from __future__ import annotations
@@ -156,6 +156,9 @@ class NaiveTraining:
 
 def read_attention(kept: list[tuple[bool, Tensor]]) -> Tensor:
     """Mean cross-attention of the 16 x 16 layers outside the mid block, both copies: (256, 77)."""
-    num_steps = 1
-    averages = [(cross, probs / num_steps) for cross, probs in kept]
-    return torch.cat([probs for cross, probs in averages if cross and probs.shape[1] == SIDE**2]).mean(dim=0)
+    num_steps, copies = 1, []
+    for copy_number in range(2):
+        averages = [(cross, probs / num_steps) for cross, probs in kept]
+        read = [probs.chunk(2)[copy_number] for cross, probs in averages if cross and probs.shape[1] == SIDE**2]
+        copies.append(torch.cat(read).mean(dim=0))
+    return (copies[0] + copies[1]) / 2
