@@ -180,7 +180,7 @@ def plot(name: str, rows: list[Row], folder: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     _, label, series = CURVES[name]
     xs = [row["x"] for row in rows]
@@ -199,10 +199,12 @@ def plot(name: str, rows: list[Row], folder: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds")
     axes.set_xticks(xs, [str(x) for x in xs])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     if len(series) > 1 or name == "grid":
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
     folder.mkdir(exist_ok=True)
     figure.savefig(folder / f"{name}.png")
     pyplot.close(figure)
