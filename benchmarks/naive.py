@@ -179,16 +179,16 @@ def ratios(found: dict[str, Any], clock: str) -> dict[str, dict[str, float]]:
 def report(document: dict[str, Any]) -> str:
     """The tables in Markdown."""
     rows = []
-    for found in document["threads"]:
-        each = ratios(found, "wall")
-        seconds = [shown(spread(found["wall"][name])) for name in ("naive", "ours", "bare")]
-        whole = sum(found["wall"]["naive"]) / (sum(found["wall"]["ours"]) + sum(found["wall"]["setup"]))
+    for found, clock in [(found, clock) for found in document["threads"] for clock in ("wall", "cpu")]:
+        each, times = ratios(found, clock), found[clock]
+        seconds = [shown(spread(times[name])) for name in ("naive", "ours", "bare")]
+        whole = sum(times["naive"]) / (sum(times["ours"]) + sum(times["setup"]))
         rows.append(
-            [str(found["threads"]), *seconds, *(shown(each[name]) for name in each), f"{whole:.2f}",
+            [str(found["threads"]), clock, *seconds, *(shown(each[name]) for name in each), f"{whole:.2f}",
              f"{found['difference']:.1e}"]
         )  # fmt: skip
     head = [
-        "threads", "naive, s", "ours, s", "bare, s", "naive / ours", "naive / bare", "ours / bare",
+        "threads", "clock", "naive, s", "ours, s", "bare, s", "naive / ours", "naive / bare", "ours / bare",
         "all updates with our setup", "tokens differ by",
     ]  # fmt: skip
     memory = document["memory"]
@@ -197,7 +197,8 @@ def report(document: dict[str, Any]) -> str:
         ["peak memory", "naive, GB", "ours, GB", "ours / naive", "libraries and model, GB"],
         [["of the process", f"{naive:.2f}", f"{ours:.2f}", f"{ours / naive:.2f}", f"{memory['ours']['loaded']:.2f}"]],
     )
-    text = "Seconds of an update: median (lowest to highest); ratios are taken update by update."
+    count = document["threads"][0]["updates"]
+    text = f"Seconds of each of {count} updates: median (lowest to highest); ratios are taken update by update."
     return f"{machine_line(document['machine'])}\n\n{text}\n\n{markdown(head, rows)}\n\n{table}"
 
 
