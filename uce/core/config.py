@@ -33,6 +33,9 @@ class ModelSettings(Settings):
     revision: str | None = Field(None, description="commit or branch of a hub id")
     variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
+        "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
+    )
 
 
 class RunSettings(Settings):

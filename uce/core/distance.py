@@ -68,13 +68,17 @@ def kl_factors(rows: npt.ArrayLike) -> Factors:
     left = np.asarray(rows)
     if left.dtype != np.float32:
         left = left.astype(np.float64)
-    if np.any((left > 0) & (left < TINY)):  # subnormal values weigh nothing but slow matrix products tenfold
-        left = np.where(left < TINY, left.dtype.type(0), left)
+    blocks = [slice(start, start + TILE) for start in range(0, len(left), TILE)]
+    if any(np.any((left[block] > 0) & (left[block] < TINY)) for block in blocks):
+        left = np.where(left < TINY, left.dtype.type(0), left)  # subnormal: no weight, but products ten times slower
     right = np.maximum(left, left.dtype.type(TINY))
     np.log(right, out=right)
-    offset = (left * right).sum(axis=-1)
-    noise = float(np.finfo(left.dtype).eps) * max(1.0, float(np.abs(right).max(initial=0)))
-    return Factors(left, right, offset, noise)
+    offset = np.empty(len(left), left.dtype)
+    largest = 1.0
+    for block in blocks:  # so that nothing but the factors is as large as they are
+        offset[block] = (left[block] * right[block]).sum(axis=-1)
+        largest = max(largest, float(np.abs(right[block]).max(initial=0)))
+    return Factors(left, right, offset, float(np.finfo(left.dtype).eps) * largest)
 
 
 def cosine_factors(rows: npt.ArrayLike) -> Factors:

@@ -136,7 +136,7 @@ class Pipeline:
             "versions": [__version__, torch.__version__],
             "model": self.backbone.fingerprint if self.backbone else None,
             "device": [self.backbone.device, self.backbone.precision] if self.backbone else None,
-            "sums": [run.threads, run.micro_batch],
+            "sums": [run.threads, run.micro_batch, self.config.model.compile],
         }
         return stage_key(choice, [info.obj for info in self.manager.wrappers(choice.stage)], facts)
 

@@ -145,14 +145,19 @@ def torch_settings(config: Config) -> Iterator[None]:
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    sums: Any = torch.utils.deterministic
+    filled = sums.fill_uninitialized_memory
     torch.set_num_threads(config.run.threads)
     if config.run.device == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # only shows reads of memory that nobody wrote; filling every tensor that a kernel is about to write costs 5%
+        sums.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        sums.fill_uninitialized_memory = filled
 
 
 def require_same(stored: Mapping[str, Any], config: Config, folder: Path) -> None:

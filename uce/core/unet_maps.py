@@ -23,6 +23,7 @@ from uce.core.backbone import Backbone, Capture, LayerMap
 from uce.core.context import Context
 from uce.core.data import AttentionMaps
 from uce.core.errors import StageInputError
+from uce.core.latents import encode_picture
 from uce.core.picture import Picture
 
 
@@ -30,7 +31,7 @@ def picture_latents(backbone: Backbone, image: Picture, cells: int | None = None
     """The picture's latents (1, C, h, w), at the model's own side or enlarged to `cells` per side."""
     unit = backbone.picture_side // backbone.latent_side
     pixels = image.at(unit * max(backbone.latent_side, cells or 0)).pixels
-    return backbone.encode_image(pixels[None])
+    return encode_picture(backbone, pixels)
 
 
 def grid_of(maps: Sequence[LayerMap], latents: Tensor) -> Grid:

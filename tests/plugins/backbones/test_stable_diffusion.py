@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from uce.core import Capture
 from uce.core.errors import ModelError, StageInputError
 
 Load = Callable[..., Any]
@@ -435,3 +436,23 @@ def test_parts_that_do_not_belong_together(
     AutoencoderKL(latent_channels=8, block_out_channels=(8,), norm_num_groups=4).save_pretrained(copied / "vae")
     with pytest.raises(ModelError, match="the unet takes 4 channels and the vae gives 8; inpainting"):
         load_backbone(copied)
+
+
+def test_compiled_blocks_compute_the_same(tiny_pipeline, load_backbone):
+    """With dynamo's own backend "eager", which traces without a C++ compiler."""
+    from uce.plugins.backbones._sd.compiling import compile_blocks
+
+    plain, compiled = load_backbone(tiny_pipeline), load_backbone(tiny_pipeline)
+    assert compile_blocks(compiled.unet, "default", backend="eager") > 4
+    noisy, timesteps = torch.randn(2, plain.latent_channels, 8, 8), torch.tensor([10, 500])
+    prompt, results = plain.tokenize("a photo of <a>", {"<a>": 0}), []
+    for backbone in (plain, compiled):
+        vectors = torch.ones(1, backbone.embedding_table("clip").shape[1], requires_grad=True)
+        with backbone.capture(Capture("cross")) as maps:
+            states = backbone.encode_prompts([prompt, prompt], {"clip": vectors})
+            output = backbone.predict(noisy, timesteps, states)
+        output.square().mean().backward()
+        results.append((output.detach(), vectors.grad, len(maps)))
+    assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-3, atol=1e-8)
+    assert results[0][2] == results[1][2] > 0

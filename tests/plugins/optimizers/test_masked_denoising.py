@@ -62,7 +62,9 @@ def test_batched_schedule_is_one_update_per_step(doubles, fake):
 
 def test_picture_and_mirror_image_are_encoded_once(doubles, fake):
     learn(doubles, fake)
-    assert fake.encoded == [2]
+    assert fake.encoded == [1, 1]
+    learn(doubles, fake)
+    assert fake.encoded == [1, 1], "a second training of the same picture encodes nothing"
 
 
 def test_attention_is_kept_only_where_it_counts(doubles, fake):

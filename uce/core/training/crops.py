@@ -24,6 +24,7 @@ from torch import Tensor
 from uce.core.backbone import Backbone, Prompt
 from uce.core.context import Context
 from uce.core.data import Concepts, TokenPlan
+from uce.core.latents import encode_with_mirror
 from uce.core.picture import Picture, read_picture
 from uce.core.training.objective import Draws
 from uce.core.training.schedule import Update
@@ -173,6 +174,5 @@ class CropTraining(UpdateLoop):
         found: dict[int, Tensor] = {}
         for pixels in pixels_K:
             if id(pixels) not in found:
-                both = torch.stack([pixels, pixels.flip(-1)]).to(self.backbone.device)
-                found[id(pixels)] = self.backbone.encode_image(both).float()
+                found[id(pixels)] = encode_with_mirror(self.backbone, pixels)
         return torch.stack([found[id(pixels)] for pixels in pixels_K])

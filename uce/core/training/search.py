@@ -14,6 +14,7 @@ from torch import Tensor
 from uce.core.backbone import Backbone, Capture, Prompt
 from uce.core.context import Context
 from uce.core.errors import StageInputError
+from uce.core.latents import encode_picture
 from uce.core.naming import label_words
 from uce.core.training.alignment import average_layers, choose_layers
 from uce.core.training.updates import choose_micro_batch
@@ -89,7 +90,7 @@ def word_attention(
         vectors: per text encoder (V, d).
     """
     device = torch.device(backbone.device)
-    latent = backbone.encode_image(pixels[None].to(device)).float()
+    latent = encode_picture(backbone, pixels)
     placed = {encoder: rows.to(device) for encoder, rows in vectors.items()}
     num_vectors = next(iter(placed.values())).shape[0]
     per_prompt = _words_per_prompt(backbone)
@@ -171,7 +172,7 @@ def masked_errors(
         template: prompt with "{}" for the word.
     """
     device = torch.device(backbone.device)
-    latent = backbone.encode_image(pixels[None].to(device)).float()
+    latent = encode_picture(backbone, pixels)
     masks_KN = resize_masks(masks_Khw, (latent.shape[2], latent.shape[3])).flatten(1).float().to(device)
     shares_KN = masks_KN / masks_KN.sum(dim=1, keepdim=True).clamp_min(1)
     levels = torch.linspace(LOW, HIGH, num_levels + 2)[1:-1].mul(backbone.num_timesteps - 1).long()

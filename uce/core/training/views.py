@@ -20,6 +20,7 @@ from torch import Tensor
 
 from uce.core.backbone import Backbone
 from uce.core.data import Concepts
+from uce.core.latents import encode_with_mirror
 from uce.core.picture import Picture, read_picture
 
 Frame = tuple[int, int, int]  # top, left, side; may lie partly outside
@@ -82,20 +83,20 @@ class Views:
 
     @classmethod
     def make(cls, backbone: Backbone, concepts: Concepts, image: Picture, margin: int, zoom: float) -> Views:
-        """Cut and encode all views in one call of the VAE.
+        """Cut and encode all views.
 
         Args:
             margin: cells by which masks grow.
             zoom: share of a view's side that its concept's box takes, in (0, 1]; 0: the whole picture only.
         """
-        pixels, cells = [image.pixels], [concepts.masks]
+        cells, latents = [concepts.masks], encode_with_mirror(backbone, image.pixels)
         if zoom > 0:
-            for frame, shown in _enlarged(concepts, image, zoom):
-                pixels.append(read_picture(frame, backbone.picture_side, "stretch").pixels)
-                cells.append(shown)
-        with torch.no_grad():
-            both = torch.stack([side for view in pixels for side in (view, view.flip(-1))]).to(backbone.device)
-            latents = backbone.encode_image(both).float()
+            enlarged = _enlarged(concepts, image, zoom)
+            cells += [shown for _, shown in enlarged]
+            pixels = [read_picture(frame, backbone.picture_side, "stretch").pixels for frame, _ in enlarged]
+            both = torch.stack([side for view in pixels for side in (view, view.flip(-1))])
+            with torch.no_grad():
+                latents = torch.cat([latents, backbone.encode_image(both.to(backbone.device)).float()])
         grid = (latents.shape[2], latents.shape[3])
         masks = torch.stack([widen_masks(resize_masks(view, grid), margin) for view in cells]).to(latents.device)
         return cls(latents.reshape(-1, 2, *latents.shape[1:]), torch.stack([masks, masks.flip(-1)], dim=1))

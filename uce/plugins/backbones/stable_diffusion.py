@@ -33,4 +33,5 @@ class StableDiffusionBackbonePlugin:
         parts = load_parts(model, settings, precision)
         if parts is None:
             return None
-        return StableDiffusionBackbone(parts, device, precision, offload=bool(getattr(settings, "offload", False)))
+        offload, compiled = bool(getattr(settings, "offload", False)), getattr(settings, "compile", "off")
+        return StableDiffusionBackbone(parts, device, precision, offload=offload, compiled=compiled)

@@ -35,4 +35,5 @@ class StableDiffusionXLBackbonePlugin:
             return None
         from uce.plugins.backbones._sdxl.backbone import StableDiffusionXLBackbone
 
-        return StableDiffusionXLBackbone(parts, device, precision, offload=bool(getattr(settings, "offload", False)))
+        offload, compiled = bool(getattr(settings, "offload", False)), getattr(settings, "compile", "off")
+        return StableDiffusionXLBackbone(parts, device, precision, offload=offload, compiled=compiled)

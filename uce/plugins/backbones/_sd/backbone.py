@@ -29,7 +29,9 @@ class StableDiffusionBackbone:
 
     encoders: tuple[str, ...] = (ENCODER,)
 
-    def __init__(self, parts: Parts, device: str, precision: str, *, offload: bool = False) -> None:
+    def __init__(
+        self, parts: Parts, device: str, precision: str, *, offload: bool = False, compiled: str = "off"
+    ) -> None:
         self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
         self.device, self.precision, self.offload = device, precision, offload
         self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
@@ -47,6 +49,10 @@ class StableDiffusionBackbone:
         for part in (self.unet, self.vae, *text_encoders):
             part.requires_grad_(False).eval()
         self.unet.to(device)
+        if compiled != "off":
+            from uce.plugins.backbones._sd.compiling import compile_blocks
+
+            compile_blocks(self.unet, compiled)
         if not offload:
             for part in (self.vae, *text_encoders):
                 part.to(device)

@@ -24,10 +24,12 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
 
     encoders: tuple[str, ...] = ENCODERS
 
-    def __init__(self, parts: XLParts, device: str, precision: str, *, offload: bool = False) -> None:
+    def __init__(
+        self, parts: XLParts, device: str, precision: str, *, offload: bool = False, compiled: str = "off"
+    ) -> None:
         self.text_encoder_2, self.tokenizer_2 = parts.text_encoder_2, parts.tokenizer_2
         self.zero_empty = parts.zero_empty
-        super().__init__(parts, device, precision, offload=offload)
+        super().__init__(parts, device, precision, offload=offload, compiled=compiled)
 
     def without_guidance(self, conditioning: Conditioning) -> Conditioning:
         """The first prompt's states and pooled embedding become zeros where the model was trained so."""
