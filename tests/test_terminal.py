@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import uce
+from uce.cli import main
 from uce.core import picture_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,65 +48,78 @@ def flags(tiny_pipeline: Path) -> list[str]:
     ]
 
 
-def uce_command(*arguments: Any, **environment: str) -> tuple[list[str], dict[str, str]]:
-    command = [sys.executable, "-c", "from uce.cli import main; main()", *map(str, arguments)]
-    keep = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
-    return command, {**keep, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **environment}
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
-def in_a_terminal(*arguments: Any, **environment: str) -> str:
+@pytest.fixture
+def in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """What a command writes where both its streams are a terminal."""
-    pty = pytest.importorskip("pty")
-    command, env = uce_command(*arguments, COLUMNS="100", **environment)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, close_fds=True)
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other side was closed
-            break
-        if not piece:
-            break
-        written += piece
-    os.close(ours)
-    text = written.decode(errors="replace")
-    assert process.wait() == 0, text
-    return text
+
+    def call(*arguments: Any) -> str:
+        screen = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", screen)
+            patch.setattr(sys, "stderr", screen)
+            patch.setenv("TERM", "xterm-256color")
+            patch.setenv("COLUMNS", "100")
+            with pytest.raises(SystemExit) as ended:
+                main([str(argument) for argument in arguments])
+        assert not ended.value.code, screen.getvalue()
+        return screen.getvalue()
+
+    return call
 
 
-def test_no_color_is_respected(picture: Path, flags: list[str], tmp_path: Path) -> None:
-    """Bars and help have colours in a terminal, and none with NO_COLOR."""
+def test_no_color_is_respected(
+    in_a_terminal: Callable[..., str],
+    picture: Path,
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bars have colours in a terminal, and none with NO_COLOR."""
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     shown = in_a_terminal("localize", picture, "-o", tmp_path / "color", *flags)
     assert COLOR.search(shown) and "extractor" in shown, shown
-    plain = in_a_terminal("localize", picture, "-o", tmp_path / "plain", *flags, NO_COLOR="1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = in_a_terminal("localize", picture, "-o", tmp_path / "plain", *flags)
     assert not COLOR.search(plain) and "extractor" in plain and "<asset0>" in plain, plain
-    assert COLOR.search(in_a_terminal("run", "--help"))
-    assert not COLOR.search(in_a_terminal("run", "--help", NO_COLOR="1"))
 
 
-def test_pipes_get_plain_text_and_no_bars(picture: Path, flags: list[str], tmp_path: Path) -> None:
-    command, env = uce_command("localize", picture, "-o", tmp_path / "out", *flags)
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert "\x1b" not in done.stdout and "\r" not in done.stdout and "<asset0>" in done.stdout
+def test_help_without_colors_in_a_real_terminal() -> None:
+    """Read at the other end of a pseudo-terminal, since typer asks the terminal itself."""
+    pty = pytest.importorskip("pty")
+    base = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    for extra, colored in ({}, True), ({"NO_COLOR": "1"}, False):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from uce.cli import main; main(['doctor', '--help'])"]
+        environment = {**base, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **extra}
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+        text = b"".join(iter(partial(_read, ours), b"")).decode()
+        os.close(ours)
+        assert process.wait() == 0 and "Usage" in text
+        assert bool(COLOR.search(text)) is colored, text
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other side was closed
+        return b""
+
+
+def test_pipes_get_plain_text_and_no_bars(picture: Path, flags: list[str], tmp_path: Path, cli: Cli) -> None:
+    code, out, err = cli("localize", picture, "-o", tmp_path / "out", *flags)
+    assert code == 0 and err == ""
+    assert "\x1b" not in out and "\r" not in out and "<asset0>" in out
     for words in (["run", "--help"], ["plugins"]):
-        command, env = uce_command(*words)
-        assert "\x1b" not in subprocess.run(command, env=env, capture_output=True, text=True).stdout
-
-
-def test_a_picture_from_a_pipe_is_the_same_run(picture: Path, flags: list[str], tmp_path: Path, cli: Cli) -> None:
-    """`uce localize - < picture` in a folder of its own: the default output folder, the name in run.json."""
-    command, env = uce_command("localize", "-", *flags)
-    with picture.open("rb") as file:
-        done = subprocess.run(command, env=env, cwd=tmp_path, stdin=file, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    run = uce.load(tmp_path / "stdin-uce")
-    assert run.info["input"]["name"] == "standard input"
-    assert cli("localize", picture, "-o", tmp_path / "file", *flags)[0] == 0
-    for name in ("concepts.json", "masks/0.png", "masks/1.png", "input.png"):
-        assert (run.path / name).read_bytes() == (tmp_path / "file" / name).read_bytes()
+        assert "\x1b" not in cli(*words)[1]
 
 
 class Piped:
@@ -115,6 +130,21 @@ class Piped:
 
     def isatty(self) -> bool:
         return self.terminal
+
+
+def test_a_picture_from_a_pipe_is_the_same_run(
+    picture: Path, flags: list[str], tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`uce localize - < picture`: the same files, in a folder with a name of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", Piped(picture.read_bytes()))
+    code, out, err = cli("localize", "-", *flags)
+    assert code == 0 and "uce learn stdin-uce" in out, err
+    run = uce.load(tmp_path / "stdin-uce")
+    assert run.info["input"]["name"] == "standard input"
+    assert cli("localize", picture, "-o", tmp_path / "file", *flags)[0] == 0
+    for name in ("concepts.json", "masks/0.png", "masks/1.png", "input.png"):
+        assert (run.path / name).read_bytes() == (tmp_path / "file" / name).read_bytes()
 
 
 def test_run_takes_a_pipe_and_resumes(
