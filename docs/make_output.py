@@ -51,7 +51,7 @@ def run(command: str) -> str:
         except SystemExit as ended:
             code = ended.code
     if code:
-        raise SystemExit(f"{command} ended with {code}: {streams.getvalue()}")
+        raise RuntimeError(f"{command} ended with {code}: {streams.getvalue()}")
     return streams.getvalue()
 
 
