@@ -40,7 +40,9 @@ def on_page_markdown(text: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Formulas as MathML, which browsers draw by themselves: no script is fetched."""
+    """Formulas as MathML, which browsers draw by themselves, so that no script is fetched; and the bar that GitHub
+    wants escaped in a table's code."""
+    html = re.sub(r"<td.*?</td>", lambda m: m[0].replace("\\|", "|"), html, flags=re.DOTALL)
     return _MATH.sub(lambda m: _formula(unescape(m[3]), "block" if m[2] == "[" else "inline"), html)
 
 
