@@ -77,6 +77,7 @@ def workplace() -> Iterator[Path]:
         shutil.copytree(DOCS.parent / "examples", folder / "examples")
         os.chdir(folder)
         os.environ |= {"UCE_LIBRARY": str(folder / "library"), "COLUMNS": "100", "NO_COLOR": "1"}
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # pages show a machine without one
         os.environ["UCE_DISABLE_PLUGINS"] = ",".join(_strangers())
         try:
             yield folder
@@ -109,6 +110,7 @@ def rewritten(texts: dict[str, str]) -> dict[str, str]:
 def skeleton(text: str) -> str:
     """What must agree between two outputs."""
     text = re.sub(r"^(\s*\d+\s+)?(<[a-z0-9_-]+>)\s.*$", r"\2", text, flags=re.MULTILINE)
+    text = re.sub(r"(<[a-z0-9_-]+>) \([^)]*\)", r"\1", re.sub(r"\+(cpu|cu\d+)\b", "", text))
     return re.sub(r" +", " ", re.sub(r"[0-9a-f]{12,}|-?\d+(?:\.\d+)*(?:e-?\d+)?", "#", text))
 
 

@@ -17,7 +17,7 @@ import uce
 SHORT = ["optimizer.steps=1", "run.samples=0"]
 FEW = {"generate": ["--steps", "2"], "run": [f"--set={key}" for key in SHORT]}
 FEW |= dict.fromkeys(("learn", "batch"), FEW["run"])
-RECIPES = re.findall(r"^## (\d+\. .+)\n(.*?)(?=^## |\Z)", page("cookbook.md"), re.DOTALL | re.MULTILINE)
+RECIPES = re.findall(r"^## (\d+\. [^\n]+)\n(.*?)(?=^## |\Z)", page("cookbook.md"), re.DOTALL | re.MULTILINE)
 Cli = Callable[..., tuple[int, str, str]]
 
 

@@ -55,6 +55,7 @@ def test_what_counts_as_the_same(maker: ModuleType) -> None:
     assert maker.skeleton(one) == maker.skeleton(other)
     assert maker.skeleton(one) != maker.skeleton(one.replace("<asset0>", "<cup>"))
     assert maker.skeleton(one) != maker.skeleton(one.replace("took", "needed"))
+    assert maker.skeleton("a <cup> (tea), torch 2.13.0+cpu") == maker.skeleton("a <cup> (mug), torch 2.14.0")
     long = maker.tidy("\n".join(["x" * 200, f"{Path('/tmp/here')}/out/a.png", *"abcdefghijklmnop"]), Path("/tmp/here"))
     lines = long.splitlines()
     assert lines[0].endswith("...") and len(lines[0]) == 118 and lines[1] == "out/a.png"
