@@ -16,7 +16,7 @@ import uce
 
 SHORT = ["optimizer.steps=1", "run.samples=0"]
 FEW = {"generate": ["--steps", "2"], "run": [f"--set={key}" for key in SHORT]}
-FEW |= dict.fromkeys(("learn", "batch"), FEW["run"])
+FEW |= {"batch": FEW["run"], "run": [*FEW["run"], "--no-report"], "learn": [*FEW["run"], "--no-report"]}
 RECIPES = re.findall(r"^## (\d+\. [^\n]+)\n(.*?)(?=^## |\Z)", page("cookbook.md"), re.DOTALL | re.MULTILINE)
 Cli = Callable[..., tuple[int, str, str]]
 
