@@ -229,3 +229,16 @@ def test_python_of_the_plugin_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
         for name, function in list(space.items()):
             if file and name.startswith("test_") and not inspect.signature(function).parameters:
                 function()  # those that ask for fixtures run with the page's commands
+
+
+def test_messages_of_the_troubleshooting_page_are_real() -> None:
+    """What stands in code in a first column is part of a message in the code, as it is written there."""
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "uce").rglob("*.py")))
+    kinds = re.findall(r"unknown_name\([\"']([a-z ]+)[\"']", source)
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts that go over several lines
+    source = re.sub(r"\{[^{}]*\}", "", source) + "".join(f"unknown {kind}\n" for kind in kinds)
+    rows = re.findall(r"^\| (.+?) \|", page("troubleshooting.md"), re.MULTILINE)
+    quoted = [text for row in rows if not row.startswith("---") for text in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 25
+    missing = [text for text in quoted if text not in source]
+    assert not missing, f"docs/troubleshooting.md quotes messages that are not in the code: {missing}"

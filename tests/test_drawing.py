@@ -65,6 +65,8 @@ def test_prompts_from_a_file(cli: Cli, run: Path, tmp_path: Path) -> None:
     file.write_text("# two of them\na photo of <cup>\n\n  a photo of <cat>  \n", encoding="utf-8")
     names = [path.name for path in draw(cli, run, tmp_path / "out", "a dog", "--prompts", file)]
     assert names == ["a-dog-s0.png", "a-photo-of-cup-s0.png", "a-photo-of-cat-s0.png"]
+    file.write_text("a photo of <cup>\n", encoding="utf-8-sig")
+    assert [path.name for path in draw(cli, run, tmp_path / "mark", "--prompts", file)] == ["a-photo-of-cup-s0.png"]
     file.write_text("# nothing\n")
     assert "there is no prompt in it; write one per line" in refused(cli, run, tmp_path / "x", "--prompts", file)
     assert "No such file" in refused(cli, run, tmp_path / "x", "--prompts", tmp_path / "missing.txt")

@@ -84,7 +84,8 @@ def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrit
         overwrite: replace the run in `out`.
         options: `model`, `extractor`, `clusterer`, `refiner` (a name or a list), `initializer`, `optimizer`, `set`
             (["optimizer.steps=200"] or {"optimizer.steps": 200}), `config`, `preset`, `seed`, `concepts`, `names`,
-            `device`, `precision`, `plugin`, `no_plugin`, `observers` (objects with observer hooks).
+            `device`, `precision`, `plugin`, `no_plugin`, `observers` (objects with observer hooks), `tracker`
+            ("tensorboard", "trackio", "wandb", or a list).
 
     Raises:
         UceError: the input, a setting or a plugin is at fault; the text says what to do.

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from uce import __version__, cli_batch, cli_measure, cli_report, cli_tokens
+from uce import completion as complete
 from uce.cli_options import (
     Device,
     Image,
@@ -26,6 +27,7 @@ from uce.cli_options import (
     PluginFiles,
     Precision,
     Replace,
+    Tracker,
     run_options,
     takes_run_options,
 )
@@ -33,7 +35,6 @@ from uce.core.errors import UceError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="One picture in; masks and learned concept tokens out.",
@@ -46,6 +47,7 @@ cli_measure.register(app)
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
+STDIN = Path("-")
 
 
 def _version(value: bool) -> None:
@@ -64,19 +66,34 @@ def _root(
 
 
 def _out_for(image: Path, out: Path | None) -> Path:
-    return out or Path(f"{image.stem}-uce")
+    return out or Path("stdin-uce" if image == STDIN else f"{image.stem}-uce")
+
+
+def _source(image: Path) -> Any:
+    """The picture that IMAGE names: a file, or what is piped in."""
+    if image != STDIN:
+        return image
+    from uce.core.picture_files import read_stdin
+
+    return read_stdin()
 
 
 @app.command()
 @takes_run_options()
-def run(image: Image, out: Out = None, no_report: NoReport = False, json_: Json = False, **options: Any) -> None:
+def run(
+    image: Image,
+    out: Out = None,
+    no_report: NoReport = False,
+    tracker: Tracker = None,
+    json_: Json = False,
+    **options: Any,
+) -> None:
     """Find the things in IMAGE and learn a token for each."""
     import uce
     from uce.terminal import show_run
 
-    show_run(
-        uce.run(image, _out_for(image, out), **run_options(options, json_, *cli_report.writers(not no_report))), json_
-    )
+    options = {**run_options(options, json_, *cli_report.writers(not no_report)), "tracker": tracker or []}
+    show_run(uce.run(_source(image), _out_for(image, out), **options), json_)
 
 
 @app.command()
@@ -87,7 +104,7 @@ def localize(image: Image, out: Out = None, json_: Json = False, **options: Any)
     from uce.terminal import show_run
 
     out = _out_for(image, out)
-    uce.localize(image, out, **run_options(options, json_))
+    uce.localize(_source(image), out, **run_options(options, json_))
     show_run(uce.load(out), json_)
 
 
@@ -96,6 +113,7 @@ def localize(image: Image, out: Out = None, json_: Json = False, **options: Any)
 def learn(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `uce localize` wrote.")],
     no_report: NoReport = False,
+    tracker: Tracker = None,
     json_: Json = False,
     **options: Any,
 ) -> None:
@@ -103,7 +121,8 @@ def learn(
     import uce
     from uce.terminal import show_run
 
-    show_run(uce.learn(folder, **run_options(options, json_, *cli_report.writers(not no_report))), json_)
+    options = {**run_options(options, json_, *cli_report.writers(not no_report)), "tracker": tracker or []}
+    show_run(uce.learn(folder, **options), json_)
 
 
 @app.command()
@@ -153,7 +172,7 @@ def plugins_list(
 
 @plugins_app.command("show")
 def plugins_show(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete.plugins())],
     plugin: PluginFiles = None, no_plugin: NoPlugin = None, json_: Json = False,
 ) -> None:  # fmt: skip
     """Describe one plugin and its settings."""
@@ -239,7 +258,7 @@ def _folder(arguments: list[str]) -> str | None:
             folder = arguments[arguments.index(flag) + 1]
             files = ("run.json", "ablation.json", "benchmark.json", "batch.json")
             return folder if any((Path(folder) / name).is_file() for name in files) else None
-    named = {"learn": arguments[1:], "run": [f"{Path(a).stem}-uce" for a in arguments[1:]]}
+    named = {"learn": arguments[1:], "run": [str(_out_for(Path(a), None)) for a in arguments[1:]]}
     named["localize"] = named["run"]
     return next((a for a in named.get("".join(arguments[:1]), []) if (Path(a) / "run.json").is_file()), None)
 

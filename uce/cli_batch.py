@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from uce import completion as complete
 from uce.cli_options import OUTPUT, Json, run_options, takes_run_options
 
 
@@ -21,7 +22,12 @@ def batch(
         list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, patterns, lists, URLs.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for index and runs.")],
-    executor: Annotated[str, typer.Option(metavar="NAME", help="local, processes, ray, or a plugin's.")] = "local",
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="local, processes, ray, or a plugin's.", autocompletion=complete.plugins("executor")
+        ),
+    ] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many work at once (what there is room for).")
     ] = None,

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from uce import completion as complete
 from uce.cli_options import OUTPUT, Device, Json, Model, NoPlugin, Overwrite, PluginFiles, Precision, Seed
 
 DRAWN, PICTURES, METHODS = "What is drawn", "Pictures", "Methods"
 
 Encoders = Annotated[
     list[str] | None,
-    typer.Option("--encoder", metavar="NAME", help="efficientnet-lite0 (default), clip, dino, or a plugin's; repeat."),
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="efficientnet-lite0 (default), clip, dino, or a plugin's; repeat.",
+        autocompletion=complete.plugins("encoder"),
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

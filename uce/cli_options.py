@@ -9,43 +9,102 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from uce import completion as complete
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STAGES, PLUGINS, OUTPUT = "Stages", "Plugins", "Output"
 
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...")]
+Image = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, TIFF, ...; - reads standard input.")
+]
 Out = Annotated[
     Path | None, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write; default: IMAGE's name-uce.")
 ]
 Model = Annotated[
     str | None,
     typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
-                 "sd1.5, sd2.1, sdxl or a hub id."),
+                 "sd1.5, sd2.1, sdxl or a hub id.", autocompletion=complete.models),
 ]  # fmt: skip
-Extractor = Annotated[str | None, typer.Option(metavar="NAME", help="Attention extraction.", rich_help_panel=STAGES)]
-Clusterer = Annotated[str | None, typer.Option(metavar="NAME", help="Clustering of cells.", rich_help_panel=STAGES)]
-Refiner = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Mask refinement; repeat for a chain.", rich_help_panel=STAGES)
+Extractor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Attention extraction.",
+        rich_help_panel=STAGES,
+        autocompletion=complete.plugins("extractor"),
+    ),
 ]
-Initializer = Annotated[str | None, typer.Option(metavar="NAME", help="Token starts.", rich_help_panel=STAGES)]
-Optimizer = Annotated[str | None, typer.Option(metavar="NAME", help="Token learning.", rich_help_panel=STAGES)]
+Clusterer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Clustering of cells.",
+        rich_help_panel=STAGES,
+        autocompletion=complete.plugins("clusterer"),
+    ),
+]
+Refiner = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Mask refinement; repeat for a chain.",
+        rich_help_panel=STAGES,
+        autocompletion=complete.plugins("refiner"),
+    ),
+]
+Initializer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Token starts.", rich_help_panel=STAGES, autocompletion=complete.plugins("initializer")
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Token learning.", rich_help_panel=STAGES, autocompletion=complete.plugins("optimizer")
+    ),
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optimizer.steps=200; repeat."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, such as optimizer.steps=200; repeat.",
+        autocompletion=complete.settings,
+    ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="default, or paper: the method as published.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="default, or paper: the method as published.", autocompletion=complete.presets),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
-ConceptList = Annotated[str | None, typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.")]
+ConceptList = Annotated[
+    str | None,
+    typer.Option("--concepts", metavar="0,2", help="Learn only these concepts.", autocompletion=complete.indexes),
+]
 Names = Annotated[str | None, typer.Option("--names", metavar="cup,cat", help="Names for the tokens, in order.")]
-Device = Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str | None, typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete.devices)
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="auto, float32, bfloat16 or float16.", autocompletion=complete.precisions),
+]
 PluginFiles = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="X", help="A plugin: file.py or package.module:object.", rich_help_panel=PLUGINS),
 ]
 NoPlugin = Annotated[
-    list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out.", rich_help_panel=PLUGINS)
+    list[str] | None,
+    typer.Option(
+        "--no-plugin",
+        metavar="NAME",
+        help="Leave a plugin out.",
+        autocompletion=complete.plugins(),
+        rich_help_panel=PLUGINS,
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT)]
@@ -53,9 +112,20 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, nothing else.", rich_help_panel=OUTPUT)
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html at the end.", rich_help_panel=OUTPUT)]
+Tracker = Annotated[
+    list[str] | None,
+    typer.Option("--tracker", metavar="NAME", help="Also follow it in tensorboard, trackio or wandb; repeat.",
+                 rich_help_panel=OUTPUT, autocompletion=complete.trackers),
+]  # fmt: skip
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its folder, such as my-localizer.")]
 NewStage = Annotated[
-    str, typer.Option("--stage", metavar="S", help="extractor, clusterer, refiner, initializer or optimizer.")
+    str,
+    typer.Option(
+        "--stage",
+        metavar="S",
+        help="extractor, clusterer, refiner, initializer or optimizer.",
+        autocompletion=complete.stages,
+    ),
 ]
 ParentFolder = Annotated[
     Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The parent folder; default: this one.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from uce import completion as complete
 from uce.cli_options import OUTPUT, ConceptList, Device, Json, Names, PluginFiles, Precision, Set, indexes, words
 
 TOKENS, LOOKS, EDITING = "Which tokens", "What is drawn", "Painting into a photo"
@@ -21,7 +22,7 @@ Licence = Annotated[
     str | None, typer.Option("--license", metavar="TEXT", help="What to say about rights, such as cc-by-4.0.")
 ]
 Replace = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.", rich_help_panel=OUTPUT)]
-Entry = Annotated[str, typer.Argument(metavar="NAME", help="An entry of the library.")]
+Entry = Annotated[str, typer.Argument(metavar="NAME", help="An entry of the library.", autocompletion=complete.entries)]
 
 library_app = typer.Typer(help="Keep concepts of many pictures under names.", no_args_is_help=True)
 
@@ -38,7 +39,9 @@ def register(app: typer.Typer) -> None:
 def generate(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the pictures go.")],
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT...", help='Such as "a photo of <asset1> in the snow".')
+        list[str] | None,
+        typer.Argument(metavar="PROMPT...", help='Such as "a photo of <asset1> in the snow".',
+                       autocompletion=complete.prompts),
     ] = None,
     folder: Annotated[
         list[Path] | None,
@@ -47,7 +50,7 @@ def generate(
     concept: Annotated[
         list[str] | None,
         typer.Option(metavar="ENTRY:TOKEN[=NAME]", help="One token of a library entry or run folder; repeat.",
-                     rich_help_panel=TOKENS),
+                     autocompletion=complete.picks, rich_help_panel=TOKENS),
     ] = None,
     library: Library = None,
     prompts_file: Annotated[
@@ -62,7 +65,7 @@ def generate(
     ] = "",
     scheduler: Annotated[
         str, typer.Option(metavar="NAME", help="The sampler: ddim, dpm++, euler, euler-a, heun, unipc, ...",
-                          rich_help_panel=LOOKS)
+                          autocompletion=complete.schedulers, rich_help_panel=LOOKS)
     ] = "dpm++",
     grid: Annotated[
         bool, typer.Option("--grid", help="Also one contact sheet of all pictures.", rich_help_panel=LOOKS)
@@ -98,7 +101,13 @@ def generate(
 def export(
     folder: Run,
     to: Annotated[
-        str, typer.Option("--to", metavar="NAME", help="diffusers, a1111, comfyui, hub-folder, or a plugin's.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help="diffusers, a1111, comfyui, hub-folder, or a plugin's.",
+            autocompletion=complete.plugins("exporter"),
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the files go; others stay.")],
     concepts: ConceptList = None,
@@ -199,7 +208,9 @@ def library_list(library: Library = None, json_: Json = False) -> None:
 
 @library_app.command("show")
 def library_show(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One entry; without it all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One entry; without it all.", autocompletion=complete.entries)
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The contact sheet to write.")] = Path(
         "contact-sheet.png"
     ),

@@ -117,7 +117,7 @@ def read_prompts(path: Path) -> list[str]:
         ConfigError: not readable as UTF-8 text, or no prompt in it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors put a mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ConfigError(f"--prompts {path}: {reason}; give a text file with one prompt per line") from error

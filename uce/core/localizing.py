@@ -66,7 +66,8 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     original = load_rgb(source)
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
-    name = Path(source).name if isinstance(source, str | Path) else type(source).__name__
+    file = source if isinstance(source, str | Path) else getattr(source, "filename", None)  # PIL knows its file
+    name = Path(file).name if file else type(source).__name__
     return open_work(manager, config, original, name, folder, continued=continued, overwrite=overwrite)
 
 

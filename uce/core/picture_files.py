@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from uce.core.errors import ImageError
 PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 RgbArray = np.ndarray[Any, np.dtype[np.uint8]]
 
+MAX_BYTES = 1 << 30
+"""A larger file is no picture that anybody means."""
+
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (a small file can unpack to gigabytes)."""
 
+STDIN = "standard input"
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _GIVE = "give a PNG, JPEG, WebP, TIFF, BMP or GIF file"
 
@@ -71,6 +76,22 @@ def rgb_of_bytes(data: bytes, name: str) -> RgbArray:
     if not data:
         raise ImageError(f"picture '{name}' is empty (0 bytes); save or download it again")
     return _decode(io.BytesIO(data), f"picture '{name}'")
+
+
+def read_stdin() -> Image.Image:
+    """The picture on standard input, for `uce run -`.
+
+    Raises:
+        ImageError: nothing is piped in, too much is, or as `load_rgb`.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ImageError("- reads a picture from standard input, and nothing is piped in; add < picture.jpg")
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"picture '{STDIN}' has more than {MAX_BYTES >> 30} GiB; make it smaller first")
+    picture = Image.fromarray(rgb_of_bytes(data, STDIN))
+    picture.filename = STDIN  # type: ignore[attr-defined]  # as pictures from files have it: the run's input name
+    return picture
 
 
 def _decode(path: Path | io.BytesIO, name: str) -> RgbArray:

@@ -84,6 +84,12 @@ class Concept:
         first = next(iter(self.vectors.values()))
         return first[0] if first.shape[0] == 1 else first
 
+    def _repr_png_(self) -> bytes | None:
+        """The thing alone, in a notebook."""
+        from uce.core.notebook import concept_png
+
+        return concept_png(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -175,6 +181,21 @@ class Run:
 
     def __len__(self) -> int:
         return len(self.concepts)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str | None:
+        """Overlay and concepts, in a notebook."""
+        from uce.core.notebook import run_html
+
+        return run_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """The overlay, where a notebook shows no HTML."""
+        from uce.core.notebook import run_png
+
+        return run_png(self)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
           "history.csv", "weights.safetensors", "report.html", "error.txt", "evaluation.json")  # fmt: skip
-_FOLDERS = {
-    "masks": "png",
-    "tokens": "safetensors",
-    "samples": "png",
-    "stages": "safetensors",
-    "evaluation": "png",
-}  # and what is in them
+TENSORBOARD, TENSORBOARD_SUFFIX = "tensorboard", "tfevents"
+_FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors", "evaluation": "png",
+            TENSORBOARD: TENSORBOARD_SUFFIX}  # fmt: skip  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
 _LIBRARIES = (
     "torch",

@@ -20,6 +20,7 @@ from uce.core.devices import load_backbone, resolve_run
 from uce.core.errors import ConfigError
 from uce.core.manager import Manager, load_manager
 from uce.core.provenance import require_makers
+from uce.core.tracking import trackers
 
 _last_backbone: dict[tuple[Any, ...], Backbone] = {}
 
@@ -45,11 +46,12 @@ class Options:
     plugin: Sequence[str] = ()
     no_plugin: Sequence[str] = ()
     observers: Sequence[Any] = ()
+    tracker: str | Sequence[str] = ()
 
     def manager(self) -> Manager:
-        """A fresh plugin manager with the observers registered."""
+        """A fresh plugin manager with observers and trackers registered."""
         manager = load_manager(self.plugin, self.no_plugin)
-        for observer in self.observers:
+        for observer in (*self.observers, *trackers(self.tracker)):
             manager.pm.register(observer)
         return manager
 
