@@ -31,7 +31,7 @@ class NormalizedCutsClusterer:
 
     class Settings(BaseSettings):
         cost: float = Field(
-            0.06, ge=0, le=2, description="cut where at most this share of the attention is lost; higher: more things"
+            0.07, ge=0, le=2, description="cut where at most this share of the attention is lost; higher: more things"
         )
         reach: float = Field(
             0.125, gt=0, le=4, description="how far apart cells hold each other, as a share of the grid's longer side"
@@ -41,7 +41,7 @@ class NormalizedCutsClusterer:
         )
         smallest: float = Field(0.004, ge=0, le=1, description="least share of the picture's cells that is a thing")
         faintest: float = Field(
-            0.5, ge=0, le=1, description="drop things less salient than this share of the most salient one"
+            0.65, ge=0, le=1, description="drop things less salient than this share of the most salient one"
         )
 
     @hookimpl
