@@ -53,7 +53,8 @@ PARTS = {
     "clusterers": ("Clusterers", "Preset `default`, stages one to three; only the clusterer changes."),
     "refiners": (
         "Refiners",
-        "Preset `default`, stages one to three; only the chain changes, each refiner with its own defaults.",
+        "Preset `default` but for the clusterer, `finch`, which leaves something to refine; stages one to three; only "
+        "the chain changes, each refiner with its own defaults.",
     ),
     "paper": (
         "The paper's steps",
@@ -92,7 +93,7 @@ def part_options(steps: int) -> dict[str, dict[str, Any]]:
     learning = {"optimizer.steps": steps, "optimizer.merge_step": max(1, steps // 5), "run.samples": 0}
     return {
         "clusterers": {"vary": {"clusterer": clusterers}, "localize_only": True},
-        "refiners": {"vary": {"refiner": chains}, "localize_only": True},
+        "refiners": {"vary": {"refiner": chains}, "localize_only": True, "clusterer": "finch"},
         "paper": {"vary": paper, "one_at_a_time": True, "preset": "paper", "set": learning},
     }
 

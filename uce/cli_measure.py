@@ -104,7 +104,7 @@ def benchmark(
         typer.Option(
             "--methods",
             metavar="METHOD...",
-            help="A known method (default, paper, random-masks, lower-bound, ...) or NAME=KEY=VALUE,KEY=VALUE.",
+            help="A known method (default, paper, lower-bound, ...), all of them (all), or NAME=KEY=VALUE,KEY=VALUE.",
             rich_help_panel=METHODS,
         ),
     ] = None,

@@ -36,7 +36,7 @@ def test_one_at_a_time_is_the_base_and_each_change_alone() -> None:
 
 def test_a_change_that_the_base_has_anyway_is_no_cell_of_its_own() -> None:
     options = Options()
-    cells = expand(parse_vary(["clusterer=finch,kmeans", "optimizer.steps=100,7"]), True)
+    cells = expand(parse_vary(["clusterer=normalized-cuts,kmeans", "optimizer.steps=100,7"]), True)
     kept = without_repeats(cells, resolve_cells(cells, options, options.manager()))
     assert [cell.title for cell in kept] == ["base", "clusterer=kmeans", "optimizer.steps=7"]
 
@@ -63,7 +63,7 @@ def test_a_chain_of_refiners_reaches_the_configuration() -> None:
     config = resolve_cells(cells[:1], options, options.manager())[cells[0].name]
     assert [choice.plugin.name for choice in config.refiners] == ["saliency", "merge"]
     assert value_of(config, "refiner") == "saliency+merge" and value_of(config, "refiner.saliency.threshold") == "1.0"
-    assert value_of(config, "clusterer") == "finch" and value_of(config, "model") == "mini"
+    assert value_of(config, "clusterer") == "normalized-cuts" and value_of(config, "model") == "mini"
     assert value_of(config, "seed") == "0" and value_of(config, "preset") == "default"
     assert value_of(config, "refiner.smooth.holes") == ""
     assert cells[0].options(options).set == ["run.threads=1", "refiner.saliency.threshold=1"]

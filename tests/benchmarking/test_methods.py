@@ -89,3 +89,13 @@ def test_bad_files(tmp_path: Path) -> None:
     file.write_text("mine: {clusterers: finch}\n")
     with pytest.raises(ConfigError, match=r"mine: unknown key 'clusterers'.* Did you mean 'clusterer'"):
         parse_methods([], file)
+
+
+def test_all_means_every_method_of_the_table_and_the_files_words_count(tmp_path: Path) -> None:
+    file = tmp_path / "budget.yaml"
+    file.write_text("paper: {preset: paper, optimizer: {steps: 20, merge_step: 4}}\nmine: {clusterer: kmeans}\n")
+    methods = parse_methods(["all"], file)
+    assert [method.name for method in methods] == [*TABLE, "mine"]
+    assert {method.name: method.base for method in methods}["lower-bound"] == "default"
+    paper = next(method for method in methods if method.name == "paper")
+    assert paper.document["optimizer"] == {"steps": 20, "merge_step": 4}

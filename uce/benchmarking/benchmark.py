@@ -283,5 +283,6 @@ def _finish(plan: Plan, outcomes: list[Outcome]) -> Benchmark:
     result = Benchmark(plan.out, rows, outcomes, notes)
     reports.write_tables(plan, result.rows, result.outcomes, notes)
     document = RunFolder(plan.out).read_json(FILE)
-    write_json(plan.out / FILE, {**document, "status": "done", "finished": now()})
+    table = {"facts": reports.facts(plan), "rows": [reports.row_record(row) for row in rows], "notes": notes}
+    write_json(plan.out / FILE, {**document, "status": "done", "finished": now(), **table})
     return result

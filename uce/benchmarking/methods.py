@@ -25,6 +25,8 @@ TABLE: dict[str, dict[str, Any]] = {
 }
 """Methods known by name. Those whose plugin is not installed say so when they are asked for."""
 
+EVERY = "all"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
@@ -47,9 +49,11 @@ def parse_methods(texts: Sequence[str], file: str | Path | None = None) -> list[
     """Methods in the order given.
 
     Args:
-        texts: "NAME" of the table or of the file, or "NAME=KEY=VALUE,KEY=VALUE" with KEY a stage ("optimizer"), a
-            setting ("optimizer.steps") or "preset"; a chain of refiners is joined by "+".
-        file: YAML, method name -> configuration. Without `texts` all of its methods are meant.
+        texts: "all" for every method of the table and of the file, "NAME" of one of them, or
+            "NAME=KEY=VALUE,KEY=VALUE" with KEY a stage ("optimizer"), a setting ("optimizer.steps") or "preset"; a
+            chain of refiners is joined by "+".
+        file: YAML, method name -> configuration; a name of the table replaces it there. Without `texts` all of its
+            methods are meant.
 
     Raises:
         ConfigError: an unknown name or key, a name given twice, or a file that is not readable.
@@ -60,7 +64,10 @@ def parse_methods(texts: Sequence[str], file: str | Path | None = None) -> list[
     methods: list[Method] = []
     for text in (word for given in texts for word in given.split()):
         name, equals, body = text.partition("=")
-        if equals:
+        if text == EVERY and text not in table:
+            for known in table:
+                methods.append(_method(known, table[known], [m.name for m in methods]))
+        elif equals:
             methods.append(_method(name, _document(text, body), [m.name for m in methods]))
         elif name in table:
             methods.append(_method(name, table[name], [m.name for m in methods]))
@@ -80,7 +87,7 @@ def parse_methods(texts: Sequence[str], file: str | Path | None = None) -> list[
                 f"methods; add it, or put {method.name} behind another method"
             )
     if not methods:
-        raise ConfigError(f"--methods names no method; available: {', '.join(sorted(table))}")
+        raise ConfigError(f"--methods names no method; available: {EVERY}, {', '.join(sorted(table))}")
     return methods
 
 

@@ -28,11 +28,10 @@ DEFAULT: dict[str, Any] = {
         "cells": 32,
         "saliency_side": 16,
     },
-    "clusterer": "finch",
-    "refiner": {
-        "chain": ["saliency", "merge", "split", "smooth", "edges"],
-        "saliency": {"threshold": 1.2},
-    },
+    # What stands out, cut into things. One cluster per thing leaves nothing to merge or to split: these two are for
+    # whoever names another clusterer.
+    "clusterer": "normalized-cuts",
+    "refiner": ["saliency", "merge", "split", "smooth", "edges"],
     "initializer": "split-merge",
     # One optimiser update per step over all its prompts. A token sees its thing enlarged and upright, sees where it
     # ends, stays as short as words, and moves along the axes in which words differ.

@@ -16,6 +16,7 @@ BUILTINS = (
     "uce.plugins.clusterers.hierarchical:HierarchicalClusterer",
     "uce.plugins.clusterers.hdbscan:HdbscanClusterer",
     "uce.plugins.clusterers.spectral:SpectralClusterer",
+    "uce.plugins.clusterers.normalized_cuts:NormalizedCutsClusterer",
     "uce.plugins.clusterers.given:GivenClusterer",
     "uce.plugins.refiners.saliency:SaliencyRefiner",
     "uce.plugins.refiners.merge:MergeRefiner",

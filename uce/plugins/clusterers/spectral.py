@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from uce.core.context import Context
     from uce.core.data import AttentionMaps, Clusters
 
-DENSE = 512
 FLAT = 1e-6
 
 
@@ -70,27 +69,12 @@ class SpectralClusterer:
 
 def _leading(affinity: npt.NDArray[Any], count: int, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The largest eigenvalues, falling, float64 (count,), of D^-1/2 W D^-1/2 with W = (A + A^T) / 2, and their vectors
-    (N, count).
-
-    LOBPCG finds those of a 64 x 64 grid in about a second, where all 4096 take half a minute. Lanczos iterations are as
-    quick, but start from one vector and miss repeated eigenvalues (of alike, separate things) unless run much longer.
-    """
+    (N, count)."""
     import numpy as np
-    from scipy.sparse.linalg import lobpcg
 
-    from uce.core.coordinates import quietly
+    from uce.core.graph_cuts import leading, normalized
 
-    weights = (affinity + affinity.T).astype(np.float64) / 2
-    scale = 1 / np.sqrt(np.maximum(weights.sum(axis=1), np.finfo(np.float64).tiny))
-    weights *= scale[:, None]
-    weights *= scale[None]
-    if len(weights) > max(DENSE, 5 * count):  # lobpcg asks for five times as many rows as vectors
-        start = np.random.default_rng(seed).normal(size=(len(weights), count))
-        values, vectors = quietly(lambda: lobpcg(weights, start, largest=True, tol=1e-4, maxiter=100))
-    else:
-        values, vectors = np.linalg.eigh(weights)
-    order = np.argsort(-values, kind="stable")[:count]
-    return values[order], vectors[:, order]
+    return leading(normalized((affinity + affinity.T).astype(np.float64) / 2)[0], count, seed)
 
 
 def _eigengap(values: npt.NDArray[Any]) -> int:
