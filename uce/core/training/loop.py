@@ -1,6 +1,6 @@
 """The training loop of masked denoising: which prompts an update shows, and at which rate it learns.
 
-What does not change is done once (all views of the picture and their mirror images are encoded before the first update).
+What does not change is done once (all views of the picture and their mirror images are encoded first).
 """
 
 from __future__ import annotations
