@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.backbone import resolve_dtype
+from uce.core.documents import parse_json
 from uce.core.errors import ModelError
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
@@ -159,7 +159,7 @@ def vae_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def read_json(path: Path, model: str, part: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         what = "is not a diffusers folder" if path.name == "model_index.json" else "is incomplete"
         raise ModelError(
