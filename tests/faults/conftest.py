@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.harness import TINY, Starter, settings
+from faults.harness import TINY, TOY, Starter, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +28,13 @@ def picture() -> Path:
 
 
 @pytest.fixture
-def tiny() -> list[str]:
+def mini() -> list[str]:
     """Flags with which the embedded model is done in seconds."""
     return ["--concepts", "0,1", *settings(TINY)]
+
+
+@pytest.fixture
+def toy() -> list[str]:
+    """Flags for the test suite's own model; 15 updates, a checkpoint after every third."""
+    return [*TOY, *settings(["optimizer.steps=3", "optimizer.merge_step=1", "optimizer.alignment_iterations=5",
+                             "run.sample_steps=1", "run.threads=1", "run.checkpoint_every=3"])]  # fmt: skip

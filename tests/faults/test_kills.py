@@ -29,10 +29,10 @@ def undisturbed(starter: Starter, arguments: list[Any]) -> float:
     return time.perf_counter() - started
 
 
-def kill_run(starter: Starter, picture: Path, tiny: list[str], tmp_path: Path, count: int) -> Tally:
+def kill_run(starter: Starter, picture: Path, flags: list[str], tmp_path: Path, count: int) -> Tally:
     whole, out = tmp_path / "whole", tmp_path / "out"
-    command = ["run", picture, "-o", out, "--no-report", "--resume", *tiny]
-    undisturbed(starter, ["run", picture, "-o", whole, "--no-report", *tiny])
+    command = ["run", picture, "-o", out, "--no-report", "--resume", *flags]
+    undisturbed(starter, ["run", picture, "-o", whole, "--no-report", *flags])
     duration = undisturbed(starter, command)
     expected = stable_bytes(whole)
 
@@ -42,18 +42,22 @@ def kill_run(starter: Starter, picture: Path, tiny: list[str], tmp_path: Path, c
         assert (out / "overlay.png").is_file() and len(list((out / "samples").glob("*.png"))) == 3
 
     shutil.rmtree(out)
-    return kill_at_random(lambda: starter.start(command), check, lambda: shutil.rmtree(out), duration, count, SEED)
+    return kill_at_random(
+        lambda: starter.start(command), check, lambda: shutil.rmtree(out), duration, count, SEED, f"uce run {flags[:2]}"
+    )
 
 
-def test_a_run_that_is_killed(starter: Starter, picture: Path, tiny: list[str], tmp_path: Path) -> None:
-    tally = kill_run(starter, picture, tiny, tmp_path, 3)
+def test_a_run_that_is_killed(starter: Starter, picture: Path, toy: list[str], tmp_path: Path) -> None:
+    tally = kill_run(starter, picture, toy, tmp_path, 3)
     assert tally.tried == tally.survived == 3
 
 
 @pytest.mark.faults
-def test_runs_that_are_killed(starter: Starter, picture: Path, tiny: list[str], tmp_path: Path, kills: int) -> None:
-    tally = kill_run(starter, picture, tiny, tmp_path, kills)
-    tally.report("uce run")
+@pytest.mark.parametrize("model", ["toy", "mini"])
+def test_runs_that_are_killed(
+    starter: Starter, picture: Path, model: str, tmp_path: Path, kills: int, request: pytest.FixtureRequest
+) -> None:
+    tally = kill_run(starter, picture, request.getfixturevalue(model), tmp_path, kills)
     assert tally.survived == kills
 
 
@@ -75,10 +79,10 @@ def check_batch(out: Path, expected: dict[str, bytes]) -> None:
     assert [(row["name"], row["status"]) for row in rows] == [(f"turned-{n}", "done") for n in range(3)]
 
 
-def kill_batch(starter: Starter, pictures: Path, tiny: list[str], tmp_path: Path, executor: str, count: int) -> Tally:
+def kill_batch(starter: Starter, pictures: Path, flags: list[str], tmp_path: Path, executor: str, count: int) -> Tally:
     whole, out = tmp_path / "whole", tmp_path / "out"
-    command = ["batch", pictures, "-o", out, "--executor", executor, *tiny]
-    undisturbed(starter, ["batch", pictures, "-o", whole, *tiny])
+    command = ["batch", pictures, "-o", out, "--executor", executor, *flags]
+    undisturbed(starter, ["batch", pictures, "-o", whole, *flags])
     expected = stable_bytes(whole)
     duration = undisturbed(starter, command)
     check_batch(out, expected)
@@ -90,16 +94,16 @@ def kill_batch(starter: Starter, pictures: Path, tiny: list[str], tmp_path: Path
         duration,
         count,
         SEED,
+        f"uce batch --executor {executor}",
     )
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("executor", ["local", "processes"])
 def test_batches_that_are_killed(
-    starter: Starter, pictures: Path, tiny: list[str], tmp_path: Path, kills: int, executor: str
+    starter: Starter, pictures: Path, toy: list[str], tmp_path: Path, kills: int, executor: str
 ) -> None:
-    tally = kill_batch(starter, pictures, tiny, tmp_path, executor, kills)
-    tally.report(f"uce batch --executor {executor}")
+    tally = kill_batch(starter, pictures, toy, tmp_path, executor, kills)
     assert tally.survived == kills
 
 
@@ -166,16 +170,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform != "linux", reason="finds actors by /proc")
 def test_ray_batches_whose_driver_or_actors_are_killed(
-    cluster: Cluster, pictures: Path, tiny: list[str], tmp_path: Path, kills: int, starter: Starter
+    cluster: Cluster, pictures: Path, toy: list[str], tmp_path: Path, kills: int, starter: Starter
 ) -> None:
     """Every other kill is an actor's: Ray replaces it, and the driver goes on; the others are the driver's own."""
     import random
 
     chance, tally, out = random.Random(SEED), Tally(), tmp_path / "out"
-    undisturbed(starter, ["batch", pictures, "-o", tmp_path / "whole", *tiny])
+    undisturbed(starter, ["batch", pictures, "-o", tmp_path / "whole", *toy])
     expected = stable_bytes(tmp_path / "whole")
     command = [sys.executable, "-m", "uce.cli", "batch", str(pictures), "-o", str(out), "--executor", "ray"]
-    command += ["--workers", "2", "--set", "executor.retries=50", *tiny]
+    command += ["--workers", "2", "--set", "executor.retries=50", *toy]
     since_check, actor_kills = 0, 0
     while tally.tried < kills or since_check:
         with (tmp_path / "driver.txt").open("w") as log:
@@ -201,15 +205,16 @@ def test_ray_batches_whose_driver_or_actors_are_killed(
         check_batch(out, expected)
         tally.survived += since_check
         since_check = 0
+        tally.report(f"uce batch --executor ray ({actor_kills} of them of actors)")
         shutil.rmtree(out)
-    tally.report(f"uce batch --executor ray ({actor_kills} of them of actors)")
     assert tally.survived == kills
 
 
-def test_terminated_is_said_and_resumed(starter: Starter, picture: Path, tiny: list[str], tmp_path: Path) -> None:
+def test_terminated_is_said_and_resumed(starter: Starter, picture: Path, toy: list[str], tmp_path: Path) -> None:
     """SIGTERM, as schedulers send it: exit code 130, one line, and the rest is learned later with the same bytes."""
     out = tmp_path / "out"
-    command = ["run", picture, "-o", out, "--no-report", *tiny]
+    flags = [*toy, "--set", "optimizer.steps=60"]
+    command = ["run", picture, "-o", out, "--no-report", *flags]
     process = starter.start(command)
     wait_for(lambda: (out / "stages" / "checkpoint.safetensors").is_file())
     os.kill(process.pid or 0, signal.SIGTERM)
@@ -218,5 +223,5 @@ def test_terminated_is_said_and_resumed(starter: Starter, picture: Path, tiny: l
     assert process.exitcode == 130 and len(said) == 1 and f"--resume ({out} keeps the checkpoint)" in said[0]
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     assert starter.run([*command, "--resume"])[0] == 0
-    assert starter.run(["run", picture, "-o", tmp_path / "whole", "--no-report", *tiny])[0] == 0
+    assert starter.run(["run", picture, "-o", tmp_path / "whole", "--no-report", *flags])[0] == 0
     assert stable_bytes(out) == stable_bytes(tmp_path / "whole")

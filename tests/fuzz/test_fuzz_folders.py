@@ -65,8 +65,8 @@ def good_tokens() -> list[bytes]:
     return [
         save({"<asset0>": vector[0]}),
         save({"<asset0>": vector}, {"uce": "{}"}),
-        save({"clip_l": vector, "clip_g": vector}),
-        save({"<a>.clip_l": vector, "<a>.clip_g": vector}),
+        save({"clip_l": vector, "clip_g": vector + 1}),
+        save({"<a>.clip_l": vector, "<a>.clip_g": vector + 1}),
         save({"x": vector.to(torch.int64)}),
         save({"x": vector.half()}),
         save({"x": vector * float("nan")}),

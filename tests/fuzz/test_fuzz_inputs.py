@@ -234,7 +234,7 @@ def test_names_never_lead_out_of_a_folder(folder: Path, name: str, other: str) -
     library = Library(folder / "library")
     assert ends_well(folder, lambda: library.get(name)) and ends_well(folder, lambda: library.remove(name))
     ends_well(folder, lambda: new_package(name, "clusterer", folder / "packages"))
-    assert ends_well(folder, lambda: push_run(None, f"{name}/{other}/x", None, dry_run=True))  # type: ignore[arg-type]
+    assert ends_well(folder, lambda: push_run(None, f"{name}/{other}/x", None, dry_run=True, private=True))  # type: ignore[arg-type]
     ends_well(folder, lambda: load_rgb(folder / name.replace("/", "-")) if "\0" not in name else None)
 
 
