@@ -35,6 +35,6 @@ def mini() -> list[str]:
 
 @pytest.fixture
 def toy() -> list[str]:
-    """Flags for the test suite's own model; 15 updates, a checkpoint after every third."""
-    return [*TOY, *settings(["optimizer.steps=3", "optimizer.merge_step=1", "optimizer.alignment_iterations=5",
+    """Flags for the test suite's own model; 12 updates, a checkpoint after every third."""
+    return [*TOY, *settings(["optimizer.steps=12", "optimizer.merge_step=4", "optimizer.alignment_iterations=5",
                              "run.sample_steps=1", "run.threads=1", "run.checkpoint_every=3"])]  # fmt: skip

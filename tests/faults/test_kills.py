@@ -213,7 +213,7 @@ def test_ray_batches_whose_driver_or_actors_are_killed(
 def test_terminated_is_said_and_resumed(starter: Starter, picture: Path, toy: list[str], tmp_path: Path) -> None:
     """SIGTERM, as schedulers send it: exit code 130, one line, and the rest is learned later with the same bytes."""
     out = tmp_path / "out"
-    flags = [*toy, "--set", "optimizer.steps=60"]
+    flags = [*toy, "--set", "optimizer.steps=150"]
     command = ["run", picture, "-o", out, "--no-report", *flags]
     process = starter.start(command)
     wait_for(lambda: (out / "stages" / "checkpoint.safetensors").is_file())

@@ -113,7 +113,7 @@ class BatchFolder(ResultFolder):
 
     def _leave_nothing(self, work: Path) -> None:
         """A batch that was refused leaves no folder behind."""
-        if not self.begun and not any(path.name != "work" for path in self.path.iterdir()):
+        if self.path.is_dir() and not self.begun and not any(path.name != "work" for path in self.path.iterdir()):
             (work / "batch.lock").unlink(missing_ok=True)
             remove_empty(work)
             remove_empty(self.path)

@@ -32,7 +32,7 @@ from uce.core.run_folder import RunFolder
 from uce.core.session import Options
 from uce.core.urls import is_url, read_url
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("uce.core.worker")  # also where it is the main module
 
 
 def finished_status(folder: RunFolder, localize_only: bool) -> str | None:
