@@ -278,8 +278,6 @@ def test_a_loss_that_is_no_number(picture: Path, toy: list[str], tmp_path: Path)
     assert found is not None and found[1]["values"]["update"] == 3 * (heard[-1] // 3)
     assert all(torch.isfinite(value).all() for value in found[0].values())
     assert not (out / "embeddings.safetensors").exists()
-    uce.run(picture, out, resume=True, **options)
-    uce.run(picture, tmp_path / "whole", **options)
 
 
 def test_started_without_a_warm_process(starter: Starter, picture: Path, toy: list[str], tmp_path: Path) -> None:
