@@ -5,6 +5,7 @@ Heavy imports happen inside the commands, so that `uce --help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -48,6 +49,9 @@ cli_measure.register(app)
 # The parser's own error type: typer has vendored click or not, depending on its version.
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
+_SURROUNDINGS = {getattr(errno, name, 0) for name in ("ENAMETOOLONG", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM",
+                                                      "EIO", "ESTALE", "EMFILE")}  # fmt: skip
+"""What the machine refuses, wherever that happens: no fault of ours."""
 
 
 def _version(value: bool) -> None:
@@ -224,6 +228,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
         from uce.core.memory import is_out_of_memory
 
+        if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror}; choose another file or folder, or make room")
         if not is_out_of_memory(error):
             raise
         _fail("memory ran out; lower run.micro_batch (--set run.micro_batch=1), or use a smaller model or picture")

@@ -172,3 +172,21 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path, values: dict[str, A
     for shape, facts, done in ((rows, good | values, 0), ((4, 6), good, 2), ((2, 6), good, 2)):
         checkpoint.save({name: torch.zeros(shape) for name in names if shape}, facts)
         assert Loop(plan, tiny_backbone(), Context(checkpoint=checkpoint), "i").done == done
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../b", "/etc", "a b", "", "**"])
+def test_names_that_become_parts_of_paths(name: str) -> None:
+    from uce.core.config import resolve_config
+
+    for key in ("variant", "revision"):
+        with pytest.raises(ConfigError, match=f"model.{key}: found .*give a name of letters"):
+            resolve_config(load_manager(), values={f"model.{key}": name})
+    assert resolve_config(load_manager(), values={"model.revision": "refs/pr/3"}).model.revision == "refs/pr/3"
+
+
+def test_a_model_of_an_endless_name(cli: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path) -> None:
+    name = "a" * 300
+    code, _, err = cli("run", folder / "input.png", "-o", tmp_path / "out", "--model", name)
+    assert code == 2 and "does not exist" in err and err.count("\n") == 1
+    alter(folder / "run.json", lambda document: document["model"].update(name=name))
+    assert uce.export(folder, "diffusers", tmp_path / "export").files

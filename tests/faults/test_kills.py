@@ -43,7 +43,13 @@ def kill_run(starter: Starter, picture: Path, flags: list[str], tmp_path: Path, 
 
     shutil.rmtree(out)
     return kill_at_random(
-        lambda: starter.start(command), check, lambda: shutil.rmtree(out), duration, count, SEED, f"uce run {flags[:2]}"
+        lambda: starter.start(command),
+        check,
+        lambda: shutil.rmtree(out),
+        duration,
+        count,
+        SEED,
+        "uce run, toy model" if "toy" in flags else "uce run, mini",
     )
 
 

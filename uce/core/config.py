@@ -7,13 +7,14 @@ loads code: it can only name plugins that are there already.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from uce.core.config_draft import Draft
 from uce.core.documents import parse_yaml, shown
@@ -34,6 +35,13 @@ class ModelSettings(Settings):
     revision: str | None = Field(None, description="commit or branch of a hub id")
     variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
+
+    @field_validator("revision", "variant")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and (".." in value or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,100}", value)):
+            raise ValueError("give a name of letters, digits, '.', '_', '-' and '/'")  # they become parts of paths
+        return value
 
 
 class RunSettings(Settings):

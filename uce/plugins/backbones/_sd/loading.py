@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uce.core.backbone import resolve_dtype
 from uce.core.documents import parse_json
 from uce.core.errors import ModelError
+from uce.core.files import exists
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def locate(model: str) -> Path | str:
             f"model '{model}' is a pickle file ({path.suffix}), which can run any code while it is read; "
             "give the .safetensors version of it"
         )
-    if path.is_file() and path.suffix.lower() != ".safetensors":
+    if exists(path) and path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(f"model '{model}' is a file of an unknown kind ({path.suffix or 'no suffix'}); {ALLOWED}")
-    if path.exists():
+    if exists(path):
         return path
     repository = ALIASES.get(model, model)
     local = path.is_absolute() or path.suffix == ".safetensors" or model.startswith((".", "~"))
