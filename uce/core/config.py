@@ -29,9 +29,7 @@ SINGLE_STAGES = ("extractor", "clusterer", "initializer", "optimizer")
 class ModelSettings(Settings):
     """Which model, and how it is loaded."""
 
-    name: str = Field(
-        "mini", description="'mini', a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id"
-    )
+    name: str = Field("mini", description="mini, a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id")
     revision: str | None = Field(None, description="commit or branch of a hub id")
     variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
