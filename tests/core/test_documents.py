@@ -30,6 +30,7 @@ RUN = Path(__file__).parents[1] / "fixtures" / "run-format-1"
     ("text", "told"),
     [
         ("[" * 5000, "nested too deeply"),
+        ("- " * 5000, "nested too deeply"),
         ("2001-99-99", "a value of it is none"),
         ("9" * 5000, "a value of it is none"),
         ("0x" + "f" * 9000, "thousands of digits"),

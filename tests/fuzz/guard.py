@@ -13,7 +13,7 @@ from typing import Any
 from uce.core.errors import UceError
 
 PATIENCE = 10
-"""Seconds that one input may take."""
+"""Seconds of work that one input may take; six times as long where the machine is busy with others."""
 
 _watching: list[Path] = []
 _seen: list[str] = []
@@ -81,8 +81,9 @@ def watched(folder: Path) -> Iterator[None]:
     def late(number: int, frame: Any) -> None:
         raise HangError(f"longer than {PATIENCE} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    before = {number: signal.signal(number, late) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.setitimer(signal.ITIMER_REAL, 6 * PATIENCE)
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
     _watching.append(folder)
     _seen.clear()
     hangs = False
@@ -92,8 +93,10 @@ def watched(folder: Path) -> Iterator[None]:
         hangs = True
     finally:
         _watching.remove(folder)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert not hangs, f"longer than {PATIENCE} s"
     assert not _seen, _seen
 

@@ -12,6 +12,8 @@ import yaml
 
 MAX_CHARACTERS = 1 << 20
 """Of a YAML document; its reader takes seconds for more."""
+MAX_DEPTH = 100
+"""Brackets within brackets."""
 MAX_VALUES = 20_000
 """Values of a YAML document, each alias counted as often as it is used: thirty lines of aliases can stand for 2^30."""
 
@@ -39,6 +41,8 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    if _depth(text) > MAX_DEPTH:  # the reader takes time with the square of it
+        raise ValueError("it is nested too deeply")
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -49,6 +53,18 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"a value of it is none: {' '.join(str(error).split())[:120]}") from error
     _bounded(document)
     return document
+
+
+def _depth(text: str) -> int:
+    """Open brackets at once, those in quoted text included."""
+    depth = deepest = 0
+    for letter in text:
+        if letter in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in "]}":
+            depth = max(0, depth - 1)
+    return deepest
 
 
 def _bounded(document: Any) -> None:
