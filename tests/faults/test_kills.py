@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,15 @@ def test_batches_that_are_killed(
     assert tally.survived == kills
 
 
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+"""Newer Rays let nobody join who does not bring it."""
+
+
 class Cluster:
     """A Ray cluster of our own on this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.environment = {**os.environ, "RAY_worker_niceness": "0", "RAY_ADDRESS": ""}
+        self.environment = {**os.environ, "RAY_worker_niceness": "0", "RAY_ADDRESS": "", **TOKEN}
         port = 20000 + os.getpid() % 20000
         command = [shutil.which("ray") or "ray", "start", "--head", "--block", "--num-cpus", "2", f"--port={port}"]
         command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
@@ -164,7 +169,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     folder = Path("/tmp") / f"uce-ray-{os.getpid()}"  # sockets below it: the path must be short
     folder.mkdir(exist_ok=True)
     found = Cluster(folder)
-    monkeypatch.setenv("RAY_ADDRESS", found.address)
+    for name, value in {**TOKEN, "RAY_ADDRESS": found.address}.items():
+        monkeypatch.setenv(name, value)
     try:
         wait_for(lambda: "Ray runtime started" in (folder / "ray.txt").read_text(), 120)
         yield found
