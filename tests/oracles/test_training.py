@@ -19,6 +19,7 @@ from uce.core.training.objective import Draws, Objective
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Schedule
+from uce.core.training.views import Views
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"
 pytestmark = [
@@ -99,7 +100,7 @@ class Reference:
         alignment = Alignment.prepare(self.backbone, concepts, self.backbone.tokenize(""), options)
         latent = self.tensor("latents_scaled")[1]  # of the doubled batch only the second half is trained on
         latents, both = torch.stack([latent, latent.flip(-1)]), torch.stack([masks, masks.flip(-1)]).float()
-        self.objective = Objective(self.backbone, options, latents, both, alignment, micro_batch=4)
+        self.objective = Objective(self.backbone, options, Views(latents[None], both[None]), alignment, micro_batch=4)
         self.alignment = alignment
 
     def tensor(self, name: str) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from uce.core import Backbone, Concepts, Context, Prompt
 from uce.core.training.alignment import Alignment
-from uce.core.training.objective import resize_masks
 from uce.core.training.options import TrainingOptions
 from uce.core.training.schedule import Update
+from uce.core.training.views import resize_masks
 
 
 @dataclass(frozen=True)

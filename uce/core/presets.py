@@ -34,14 +34,17 @@ DEFAULT: dict[str, Any] = {
         "saliency": {"threshold": 1.2},
     },
     "initializer": "split-merge",
-    # One optimiser update per step over all its prompts, at a rate that suits the scale of the model's embeddings;
-    # tokens stay as short as words, and see where their thing ends.
+    # One optimiser update per step over all its prompts. A token sees its thing enlarged and upright, sees where it
+    # ends, stays as short as words, and moves along the axes in which words differ.
     "optimizer": {
         "plugin": "masked-denoising",
         "schedule": "batched",
-        "steps": 100,
+        "steps": 120,
         "merge_step": 8,
-        "learning_rate": 0.1,
+        "zoom": 0.8,
+        "word_axes": 1024,
+        "flip": 0.0,
+        "learning_rate": 0.2,
         "rate_unit": "vocabulary",
         "norm_limit": 1.0,
         "margin": 1,

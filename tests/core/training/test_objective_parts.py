@@ -7,8 +7,9 @@ import torch
 
 from uce.core import LayerMap, StageInputError
 from uce.core.training.alignment import average_layers, choose_layers, resize_maps
-from uce.core.training.objective import masked_squared_error, resize_masks, spread_timesteps, widen_masks
+from uce.core.training.objective import masked_squared_error, spread_timesteps
 from uce.core.training.schedule import Schedule
+from uce.core.training.views import resize_masks, widen_masks
 
 
 def layer(name: str, side: int, heads: int = 1, value: float = 1.0) -> LayerMap:

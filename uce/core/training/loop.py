@@ -1,13 +1,12 @@
 """The training loop of masked denoising: which prompts an update shows, and at which rate it learns.
 
-What does not change is done once (the picture and its mirror image are encoded in one call).
+What does not change is done once (all views of the picture and their mirror images are encoded in one call).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from uce.core.backbone import Backbone, Prompt
@@ -15,12 +14,14 @@ from uce.core.context import Context
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.picture import Picture
 from uce.core.training.alignment import Alignment
+from uce.core.training.coordinates import word_coordinates
 from uce.core.training.model_weights import ModelWeights
-from uce.core.training.objective import TERMS, Objective, resize_masks, widen_masks
+from uce.core.training.objective import TERMS, Objective
 from uce.core.training.options import TrainingOptions
 from uce.core.training.phases import training_identity
 from uce.core.training.schedule import Schedule, Update, UpdatePlan, fitting_groups
 from uce.core.training.updates import UpdateLoop, rate_unit, require_concepts
+from uce.core.training.views import Views
 
 
 def train(
@@ -87,12 +88,15 @@ class Training(UpdateLoop):
         facts = options.digest() + (weights.digest() if weights else "")
         identity = training_identity(facts, plan, concepts, backbone, image, context)
         super().__init__(plan, backbone, context, identity, weights, train_tokens=options.train_tokens)
+        self.rows.coordinates = word_coordinates(backbone, options.word_axes)
         self.options, self.alignment = options, alignment
         self.prompts: dict[tuple[int, ...], Prompt] = {}
         self.schedule = schedule or paper_schedule(
             plan, options, fitting_groups(backbone, plan.tokens, options.template)
         )
-        self.rate = options.learning_rate * rate_unit(backbone, options.rate_unit)
+        # A coordinate's unit is a deviation of words along its axis.
+        unit = 1.0 if options.word_axes else rate_unit(backbone, options.rate_unit)
+        self.rate = options.learning_rate * unit
         self.longest = self._longest()
         self.objective = self._objective(concepts, image)
 
@@ -137,13 +141,8 @@ class Training(UpdateLoop):
 
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:
         backbone = self.backbone
-        pixels = image.pixels.to(backbone.device)
-        with torch.no_grad():
-            latents = backbone.encode_image(torch.stack([pixels, pixels.flip(-1)])).float()
-        masks = resize_masks(concepts.masks, (latents.shape[2], latents.shape[3]))
-        masks = widen_masks(masks, self.options.margin).to(latents.device)
+        views = Views.make(backbone, concepts, image, self.options.margin, self.options.zoom)
         alignment = None
         if self.options.attention_weight > 0 and self.options.steps > 0:
             alignment = self.alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
-        mirrored = torch.stack([masks, masks.flip(-1)])
-        return Objective(backbone, self.options, latents, mirrored, alignment, self.micro_batch)
+        return Objective(backbone, self.options, views, alignment, self.micro_batch)

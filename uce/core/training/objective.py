@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from uce.core.backbone import Backbone, Prompt
@@ -24,6 +23,7 @@ from uce.core.training.alignment import Alignment
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update
+from uce.core.training.views import Views
 
 TERMS = ("masked_mse", "attention", "contrastive", "total")
 
@@ -50,28 +50,6 @@ def spread_timesteps(starts_P: Tensor, visit: int, low: int, high: int) -> Tenso
     return (low + share * (high - low)).long().clamp(max=high - 1)
 
 
-def resize_masks(masks_Khw: Tensor, to: tuple[int, int]) -> Tensor:
-    """Boolean masks on the latent grid. Coarser: cells mostly covered, or touched at all where none is."""
-    if tuple(masks_Khw.shape[1:]) == to:
-        return masks_Khw
-    masks = masks_Khw.float()[None]
-    if masks_Khw.shape[1] <= to[0] and masks_Khw.shape[2] <= to[1]:
-        return F.interpolate(masks, size=to, mode="nearest")[0] > 0.5
-    covered = F.adaptive_avg_pool2d(masks, to)[0]
-    most = covered.flatten(1).amax(dim=1).clamp(max=0.5)[:, None, None]
-    return (covered >= most) & (covered > 0)
-
-
-def widen_masks(masks_Khw: Tensor, cells: int) -> Tensor:
-    """Float masks (K, h, w) grown by so many cells, but never into another mask."""
-    masks = masks_Khw.float()
-    if cells == 0 or masks.shape[0] == 0:
-        return masks
-    wide = F.max_pool2d(masks[None], 2 * cells + 1, stride=1, padding=cells)[0]
-    others = masks.sum(dim=0, keepdim=True) - masks
-    return wide * (others < 0.5)
-
-
 def masked_squared_error(prediction_BChw: Tensor, target_BChw: Tensor, mask_B1hw: Tensor, area: str) -> Tensor:
     """Squared error inside the mask per prompt, (B,), over all elements of the latent or over the mask's."""
     squared = (prediction_BChw * mask_B1hw - target_BChw * mask_B1hw).square().flatten(1)
@@ -86,23 +64,21 @@ class Objective:
     """What stays the same in every update.
 
     Attributes:
-        latents: (2, C, h, w), the picture and its mirror image.
-        masks: float (2, K, h, w), as they are and mirrored.
+        views: what prompts see.
         alignment: None where the attention term has no weight: then no attention map is kept.
         micro_batch: prompts per UNet pass.
     """
 
     backbone: Backbone
     options: TrainingOptions
-    latents: Tensor
-    masks: Tensor
+    views: Views
     alignment: Alignment | None
     micro_batch: int
 
     @property
     def scale(self) -> float:
         """float16 gradients of a mean over all elements vanish; the loss is multiplied by this before backward."""
-        return float(self.latents[0].numel()) if self.backbone.precision == "float16" else 1.0
+        return float(self.views.latents[0, 0].numel()) if self.backbone.precision == "float16" else 1.0
 
     def draws(self, context: Context, update: Update) -> Draws:
         """What chance decides about an update; by its number only, so that a resumed run sees the same."""
@@ -111,7 +87,7 @@ class Objective:
         high = max(round(self.options.noise_high * last), low + 1)
         generator = context.generator(salt=f"update {update.number}")
         timesteps = torch.randint(low, high, (num_prompts,), generator=generator)
-        noise = torch.randn(num_prompts, *self.latents.shape[1:], generator=generator)
+        noise = torch.randn(num_prompts, *self.views.latents.shape[2:], generator=generator)
         flips = torch.rand(num_prompts, generator=generator) < self.options.flip
         if self.options.timesteps == "spread":
             starts = [context.generator(salt=f"timesteps of {rows}") for rows in update.prompts]
@@ -132,7 +108,7 @@ class Objective:
         Returns:
             detached (4,): the terms named in TERMS, unweighted but for the total.
         """
-        device = self.latents.device
+        device = self.views.latents.device
         terms = torch.zeros(2, device=device)
         contrastive = torch.zeros((), device=device)
         if split and self.options.contrastive_weight > 0:
@@ -152,22 +128,28 @@ class Objective:
     def losses(
         self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """One UNet pass: masked squared error and alignment, each summed over the prompts."""
-        device = self.latents.device
+        """One UNet pass: masked squared error and alignment, each summed over the prompts.
+
+        Only prompts that see the whole picture are aligned: that is where the concepts' maps are.
+        """
+        device = self.views.latents.device
+        seen = self.views.seen(shown)
         timesteps, noise, flips = (_move(x, device) for x in (draws.timesteps, draws.noise, draws.flips.long()))
-        latents_BChw = self.latents[flips]
+        view_B = _move(torch.tensor(seen), device)
+        latents_BChw = self.views.latents[view_B, flips]
         noisy = self.backbone.add_noise(latents_BChw, noise, timesteps)
         conditioning = self.backbone.encode_prompts(prompts, rows.vectors)
         attention = torch.zeros((), device=device)
-        if self.alignment is None:
+        if self.alignment is None or all(seen):
             prediction = self.backbone.predict(noisy, timesteps, conditioning)
         else:
             columns_BM, pairs = token_columns(prompts, shown, draws.flips.tolist(), rows.num_concepts)
             with self.backbone.capture(self.alignment.capture(columns_BM)) as maps:
                 prediction = self.backbone.predict(noisy, timesteps, conditioning)
-            attention = self.alignment.losses(maps, pairs).sum()
+            whole = [pair for pair in pairs if seen[pair[0]] == 0]
+            attention = self.alignment.losses(maps, whole).sum()
         mask_B1hw = _move(self._shown(shown, rows.num_concepts), device)
-        union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.masks[flips]).clamp(max=1)[:, None]
+        union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.views.masks[view_B, flips]).clamp(max=1)[:, None]
         target = self.backbone.target(latents_BChw, noise, timesteps)
         error_B = masked_squared_error(prediction.float(), target.float(), union_B1hw, self.options.loss_area)
         return error_B.sum(), attention
@@ -183,7 +165,7 @@ class Objective:
 
     def _contrastive(self, rows: TokenRows) -> Tensor:
         """Mean over text encoders."""
-        labels = torch.arange(rows.num_rows, device=self.latents.device) % rows.num_concepts
+        labels = torch.arange(rows.num_rows, device=self.views.latents.device) % rows.num_concepts
         each = [supervised_contrastive(x, labels, self.options.temperature) for x in rows.vectors.values()]
         return torch.stack(each).mean()
 

@@ -23,6 +23,10 @@ class TrainingOptions:
             no limit. A vector far longer than any word's means nothing to the text encoder (our own).
         margin: latent cells around each mask whose error counts too, so that a token learns where its thing ends (our
             own); 0 is the paper's.
+        zoom: share of the side that a concept's box takes in an enlarged view of its own, which prompts that show it
+            alone then see; 0: they see the whole picture, as in the paper (our own).
+        word_axes: learn in the coordinates of that many principal axes of the model's own words (see `Coordinates`), in
+            which the learning rate counts; 0: number by number, as in the paper (our own).
         cool_down: last part of the updates over which the learning rate falls to 0 in a straight line, as a fraction.
         attention_weight, contrastive_weight: of the alignment and the contrastive term; 0 leaves the term out.
         temperature: of the contrastive term.
@@ -46,6 +50,8 @@ class TrainingOptions:
     clip: float = 1.0
     norm_limit: float = 0.0
     margin: int = 0
+    zoom: float = 0.0
+    word_axes: int = 0
     cool_down: float = 0.0
     attention_weight: float = 1e-5
     contrastive_weight: float = 1e-3

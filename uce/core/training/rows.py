@@ -6,15 +6,24 @@ Legend: K concepts; S split tokens; V rows, S * K before the merge and K after; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from uce.core.training.adamw import adamw, taken_gradients
 
+if TYPE_CHECKING:
+    from uce.core.training.coordinates import Coordinates
+
 
 class TokenRows:
-    """Learned vectors of every text encoder with their Adam moments."""
+    """Learned vectors of every text encoder with their Adam moments.
+
+    Attributes:
+        vectors: per text encoder float32 (V, D).
+        coordinates: per text encoder, the frame in which AdamW works; where there is none, number by number.
+    """
 
     def __init__(self, starts: Mapping[str, Tensor], device: str, *, trained: bool = True) -> None:
         """`starts`: per text encoder float (K, S, D); without `trained` they take no gradient."""
@@ -27,6 +36,7 @@ class TokenRows:
         self.first = {encoder: torch.zeros_like(rows) for encoder, rows in self.vectors.items()}
         self.second = {encoder: torch.zeros_like(rows) for encoder, rows in self.vectors.items()}
         self.num_updates = 0
+        self.coordinates: Mapping[str, Coordinates] = {}
         for rows_VD in self.vectors.values():
             rows_VD.requires_grad_(trained)
 
@@ -45,8 +55,14 @@ class TokenRows:
         self.num_updates += 1
         grads = taken_gradients(self.vectors, clip, scale)
         for key, rows_VD in self.vectors.items():
-            first, second = self.first[key], self.second[key]
-            adamw(rows_VD, grads[key], first, second, self.num_updates, learning_rate, weight_decay)
+            frame, grad, values = self.coordinates.get(key), grads[key], rows_VD
+            if frame is not None:
+                values, grad = frame.from_vectors(rows_VD), frame.gradient(grad)
+                if self.num_updates == 1:
+                    self.first[key], self.second[key] = torch.zeros_like(values), torch.zeros_like(values)
+            adamw(values, grad, self.first[key], self.second[key], self.num_updates, learning_rate, weight_decay)
+            if frame is not None:
+                rows_VD.copy_(frame.to_vectors(values))
 
     @torch.no_grad()
     def limit(self, norms: Mapping[str, float]) -> None:

@@ -16,8 +16,8 @@ from uce.core.context import Context
 from uce.core.errors import StageInputError
 from uce.core.naming import label_words
 from uce.core.training.alignment import average_layers, choose_layers
-from uce.core.training.objective import resize_masks
 from uce.core.training.updates import choose_micro_batch
+from uce.core.training.views import resize_masks
 
 LOW, HIGH = 0.3, 0.9
 """Noise levels, as fractions of the schedule, between which words matter: with less noise the picture itself says what

@@ -39,6 +39,18 @@ class DenoisingSettings(Settings):
         le=64,
         description="latent cells around a mask whose error counts too, so that outlines are learned",
     )
+    zoom: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the side that a concept takes in an enlarged view of its own; 0: whole picture (paper)",
+    )
+    word_axes: int = Field(
+        0,
+        ge=0,
+        description="learn in so many principal axes of the model's words, whose deviations learning_rate then counts "
+        "in; 0: number by number (paper)",
+    )
     cool_down: float = Field(
         0.0, ge=0, le=1, description="last fraction of the updates over which the learning rate falls to 0"
     )

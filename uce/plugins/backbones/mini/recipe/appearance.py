@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from uce.plugins.backbones.mini.recipe.scenes import HUE_TURNS, Loader, Thing
+from uce.plugins.backbones.mini.recipe.scenes import VARIANTS, Loader, Thing
 
 Floats = npt.NDArray[np.float32]
 THUMBNAIL, THUMBNAIL_PARTS, FEATURE_SIDE, FEATURE_PARTS = 16, 112, 96, 64
@@ -74,18 +74,44 @@ def _components(rows: Floats, count: int) -> Floats:
     return np.asarray(scores / scores.std(), np.float32)
 
 
-def appearance_table(loader: Loader, stems: Sequence[str], cache: Path) -> Floats:
-    """Appearance of every training object in every hue variant: float (objects, variants, parts)."""
-    if cache.exists():
-        return np.asarray(np.load(cache), np.float32)
-    classifier = load_classifier()
-    pictures = [loader(Thing(stem, variant)) for stem in stems for variant in range(len(HUE_TURNS))]
+def _like(rows: Floats, known: Floats) -> Floats:
+    """Scores of all rows by the linear map that gives the first of them the scores `known`.
+
+    Components have no fixed sign: a table that a model was trained on can be extended, not computed again.
+    """
+    some = rows[: len(known)]
+    centre, middle = some.mean(0), known.mean(0)
+    basis, *_ = np.linalg.lstsq(some - centre, known - middle, rcond=1e-4)
+    return np.asarray((rows - centre) @ basis + middle, np.float32)
+
+
+def measure_appearance(pictures: Sequence[Image.Image], classifier: Any) -> tuple[Floats, Floats]:
+    """What appearance is made of: thumbnails (B, 16 * 16 * 4) and pooled features (B, 1280) of RGBA objects."""
     thumbnails = np.stack([thumbnail(picture) for picture in pictures])
     large = np.stack([centred(picture, FEATURE_SIDE)[0] for picture in pictures])
-    features = np.concatenate([pooled_features(classifier, large[i : i + 64]) for i in range(0, len(large), 64)])
-    table = np.concatenate([_components(thumbnails, THUMBNAIL_PARTS), _components(features, FEATURE_PARTS)], 1)
-    table = table.reshape(len(stems), len(HUE_TURNS), -1)
-    np.save(cache, table)
+    features = [pooled_features(classifier, large[i : i + 64]) for i in range(0, len(large), 64)]
+    return thumbnails, np.concatenate(features)
+
+
+def appearance_table(loader: Loader, stems: Sequence[str], cache: Path) -> Floats:
+    """Appearance of every training object in every variant: float (objects, variants, parts).
+
+    A cached table of fewer variants (of committed weights) keeps its columns and is extended.
+    """
+    known = np.asarray(np.load(cache), np.float32) if cache.exists() else None
+    count = 0 if known is None else known.shape[1]
+    if known is not None and count == len(VARIANTS):
+        return known
+    # Variants outermost, so that those known come first.
+    pictures = [loader(Thing(stem, variant)) for variant in range(len(VARIANTS)) for stem in stems]
+    thumbnails, features = measure_appearance(pictures, load_classifier())
+    if known is None:
+        parts = _components(thumbnails, THUMBNAIL_PARTS), _components(features, FEATURE_PARTS)
+    else:
+        old = known.transpose(1, 0, 2).reshape(len(stems) * count, -1)
+        parts = _like(thumbnails, old[:, :THUMBNAIL_PARTS]), _like(features, old[:, THUMBNAIL_PARTS:])
+    table = np.concatenate(parts, 1).reshape(len(VARIANTS), len(stems), -1).transpose(1, 0, 2)
+    np.save(cache, np.ascontiguousarray(table))
     return np.asarray(table, np.float32)
 
 

@@ -34,7 +34,7 @@ class Batch:
     labels: Tensor  # (B, h, w)
     ids: Tensor  # (B, T) token ids; mentions hold the end-of-text id until replaced
     where: Tensor  # (M, 2): picture and text position of each mention
-    things: Tensor  # (M, 2): object number and hue variant of each mention
+    things: Tensor  # (M, 2): object number and variant of each mention
     mentioned: Tensor  # bool (B, T, C): instances that a position mentions
     timesteps: Tensor  # (B,)
     num_empty: int  # the first pictures of the batch, with the empty prompt

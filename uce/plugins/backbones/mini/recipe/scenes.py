@@ -20,12 +20,40 @@ from uce.plugins.backbones.mini.recipe.textures import Rng, background
 
 PORTRAIT = 0.8  # share of the side that a portrait's longer side takes
 MIN_VISIBLE = 0.7  # share of each object that later ones may not cover
-HUE_TURNS = (0.0, 0.25, 0.5, 0.75)  # variants of an object: 0 as drawn, others with turned hues
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a variant of an object differs from the object as drawn."""
+
+    hue: float = 0.0  # turn of all hues, share of the colour circle
+    stretch: float = 1.0  # width over height, beside the object's own
+    shear: float = 0.0  # shift to the side per height
+    turns: int = 0  # quarter turns
+    mirror: bool = False
+
+
+# 0 is the object as drawn. The others are new shapes and colours: 957 objects alone are learned by heart rather than
+# by what they look like.
+VARIANTS = (
+    Variant(),
+    Variant(hue=0.25),
+    Variant(hue=0.5),
+    Variant(hue=0.75),
+    Variant(stretch=1.5),
+    Variant(stretch=0.67),
+    Variant(hue=0.4, mirror=True),
+    Variant(hue=0.6, turns=1),
+    Variant(hue=0.15, turns=2),
+    Variant(hue=0.85, shear=0.35),
+    Variant(hue=0.35, shear=-0.35),
+    Variant(hue=0.1, stretch=1.3, mirror=True),
+)
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object in a scene: which picture, which hue variant."""
+    """One object in a scene: which picture, which variant."""
 
     stem: str
     variant: int = 0
@@ -44,13 +72,33 @@ class Scene:
 Loader = Callable[[Thing], Image.Image]  # gives the cropped RGBA of a thing
 
 
+def make_variant(picture: Image.Image, variant: Variant) -> Image.Image:
+    """A variant of a cropped RGBA object, cropped again; its longer side stays as long."""
+    if variant == Variant(hue=variant.hue):
+        return shift_hue(picture, variant.hue)
+    side = max(picture.size)
+    if variant.mirror:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    width, height = round(picture.width * variant.stretch), picture.height
+    picture = picture.resize((max(1, width), height), Image.Resampling.LANCZOS)
+    lean = abs(variant.shear) * height
+    picture = picture.transform(
+        (round(picture.width + lean), height),
+        Image.Transform.AFFINE,
+        (1, variant.shear, min(0.0, -variant.shear * height), 0, 1, 0),
+        Image.Resampling.BICUBIC,
+    )
+    picture = picture.rotate(90 * variant.turns, expand=True)
+    return crop_visible(shift_hue(picture, variant.hue), side)
+
+
 def make_loader(load: Callable[[str], Image.Image]) -> Loader:
-    """A caching loader of hue variants over a loader of stems."""
+    """A caching loader of variants over a loader of stems."""
     cache: dict[Thing, Image.Image] = {}
 
     def loader(thing: Thing) -> Image.Image:
         if thing not in cache:
-            cache[thing] = shift_hue(load(thing.stem), HUE_TURNS[thing.variant])
+            cache[thing] = make_variant(load(thing.stem), VARIANTS[thing.variant])
         return cache[thing]
 
     return loader
@@ -195,14 +243,14 @@ def render(
 
 
 def draw_things(
-    rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, hue: float
+    rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, varied: float
 ) -> list[Thing]:
-    """Draw `count` things; sometimes two of one kind; with probability `hue` a recoloured variant."""
+    """Draw `count` things; sometimes two of one kind; with probability `varied` a variant."""
     things: list[Thing] = []
     for _ in range(count):
         if things and rng.random() < 0.12:
             things.append(things[-1])
             continue
         stem = stems[int(rng.choice(len(stems), p=weights))]
-        things.append(Thing(stem, int(rng.integers(1, len(HUE_TURNS))) if rng.random() < hue else 0))
+        things.append(Thing(stem, int(rng.integers(1, len(VARIANTS))) if rng.random() < varied else 0))
     return things

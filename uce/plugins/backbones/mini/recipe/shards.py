@@ -23,7 +23,8 @@ SIZE = 1024  # scenes in a shard
 MOST = 4  # objects in a scene
 EARLY = 16  # shards of the first stage, mostly large single objects
 BACKGROUNDS = [*COLOURS, *TEXTURES]
-NAMED_SHARE = 0.5  # of all mentions go to objects with a word of their own
+NAMED_SHARE = 0.25  # of all mentions go to objects with a word of their own
+VARIED = 0.5  # of all mentions show a variant of their object
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def _scene(loader: Loader, stems: list[str], weights: npt.NDArray[np.float64], s
     early = index < EARLY * SIZE
     portrait = rng.random() < (0.75 if early else 0.45)
     count = 1 if portrait else int(rng.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.3, 0.15]))
-    things = draw_things(rng, stems, weights, count, hue=0.1)
+    things = draw_things(rng, stems, weights, count, varied=VARIED)
     return compose(things, loader, seed, index, portrait=portrait)
 
 

@@ -58,7 +58,7 @@ def pictures(objects: Path, work: Path, count: int, seed: int) -> np.ndarray:
     made = np.empty((count, SIDE, SIDE, 3), np.uint8)
     for index in range(count):
         rng = np.random.default_rng((seed, index, 99))
-        things = draw_things(rng, stems, weights, int(rng.integers(1, 5)), hue=0.3)
+        things = draw_things(rng, stems, weights, int(rng.integers(1, 5)), varied=0.3)
         made[index] = compose(things, loader, seed, index, SIDE, portrait=index % 2 == 0).picture
     np.save(path, made)
     return made

@@ -1,0 +1,123 @@
+"""What a training looks at: the whole picture and, where asked for, an enlarged view of every concept.
+
+A thing that fills a tenth of the picture is a few latent cells, too few to learn a shape from. In a view of its own it
+has most of them (our own; the paper shows the whole picture only).
+
+Legend: K concepts; V views: 1, or 1 + K; C, h, w latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from uce.core.backbone import Backbone
+from uce.core.data import Concepts
+from uce.core.picture import Picture, read_picture
+
+Frame = tuple[int, int, int]  # top, left, side; may lie partly outside
+
+
+def resize_masks(masks_Khw: Tensor, to: tuple[int, int]) -> Tensor:
+    """Boolean masks on the latent grid. Coarser: cells mostly covered, or touched at all where none is."""
+    if tuple(masks_Khw.shape[1:]) == to:
+        return masks_Khw
+    masks = masks_Khw.float()[None]
+    if masks_Khw.shape[1] <= to[0] and masks_Khw.shape[2] <= to[1]:
+        return F.interpolate(masks, size=to, mode="nearest")[0] > 0.5
+    covered = F.adaptive_avg_pool2d(masks, to)[0]
+    most = covered.flatten(1).amax(dim=1).clamp(max=0.5)[:, None, None]
+    return (covered >= most) & (covered > 0)
+
+
+def widen_masks(masks_Khw: Tensor, cells: int) -> Tensor:
+    """Float masks (K, h, w) grown by so many cells, but never into another mask."""
+    masks = masks_Khw.float()
+    if cells == 0 or masks.shape[0] == 0:
+        return masks
+    wide = F.max_pool2d(masks[None], 2 * cells + 1, stride=1, padding=cells)[0]
+    others = masks.sum(dim=0, keepdim=True) - masks
+    return wide * (others < 0.5)
+
+
+def zoom_frame(mask_HW: npt.NDArray[np.bool_], zoom: float) -> Frame:
+    """The square in whose centre a mask's box takes `zoom` of the side."""
+    spans = [np.flatnonzero(mask_HW.any(axis=axis))[[0, -1]] + [0, 1] for axis in (1, 0)]
+    side = max(1, round(max(int(end - start) for start, end in spans) / zoom))
+    top, left = (round(float(start + end - side) / 2) for start, end in spans)
+    return top, left, side
+
+
+def cut(picture: npt.NDArray[Any], frame: Frame, *, repeat: bool) -> npt.NDArray[Any]:
+    """A square of (H, W, ...); outside, its nearest edge is repeated, or it is zero."""
+    top, left, side = frame
+    rows, columns = np.arange(top, top + side), np.arange(left, left + side)
+    height, width = picture.shape[:2]
+    found: npt.NDArray[Any] = picture[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    if not repeat:
+        inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
+        found = found * inside.reshape(side, side, *[1] * (found.ndim - 2))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What stays the same in every update.
+
+    Attributes:
+        latents: float32 (V, 2, C, h, w): each view and its mirror image. View 0 is the whole picture, view 1 + k shows
+            concept k enlarged.
+        masks: float (V, 2, K, h, w) in {0, 1}: the concepts in each view, as they are and mirrored.
+    """
+
+    latents: Tensor
+    masks: Tensor
+
+    @classmethod
+    def make(cls, backbone: Backbone, concepts: Concepts, image: Picture, margin: int, zoom: float) -> Views:
+        """Cut and encode all views in one call of the VAE.
+
+        Args:
+            margin: cells by which masks grow.
+            zoom: share of a view's side that its concept's box takes, in (0, 1]; 0: the whole picture only.
+        """
+        pixels, cells = [image.pixels], [concepts.masks]
+        if zoom > 0:
+            for frame, shown in _enlarged(concepts, image, zoom):
+                pixels.append(read_picture(frame, backbone.picture_side, "stretch").pixels)
+                cells.append(shown)
+        with torch.no_grad():
+            both = torch.stack([side for view in pixels for side in (view, view.flip(-1))]).to(backbone.device)
+            latents = backbone.encode_image(both).float()
+        grid = (latents.shape[2], latents.shape[3])
+        masks = torch.stack([widen_masks(resize_masks(view, grid), margin) for view in cells]).to(latents.device)
+        return cls(latents.reshape(-1, 2, *latents.shape[1:]), torch.stack([masks, masks.flip(-1)], dim=1))
+
+    def seen(self, shown: Sequence[tuple[int, ...]]) -> list[int]:
+        """The view that each prompt sees: its concept's own where it shows one and there are views, else 0.
+
+        Args:
+            shown: token rows of each prompt; the concept of a row is `row % K`.
+        """
+        count = self.masks.shape[2]
+        alone = len(self.latents) > 1
+        return [1 + rows[0] % count if alone and len(rows) == 1 else 0 for rows in shown]
+
+
+def _enlarged(concepts: Concepts, image: Picture, zoom: float) -> list[tuple[npt.NDArray[np.uint8], Tensor]]:
+    """Every concept's square of the original, and where all concepts are in it, bool (K, side, side)."""
+    masks_KHW = image.to_original(concepts.masks) if concepts.pixel_masks is None else concepts.pixel_masks
+    masks_HWK = masks_KHW.cpu().numpy().transpose(1, 2, 0)
+    views = []
+    for k in range(len(concepts)):
+        frame = zoom_frame(masks_HWK[..., k], zoom) if masks_HWK[..., k].any() else (0, 0, max(image.size))
+        inside = torch.from_numpy(np.ascontiguousarray(cut(masks_HWK, frame, repeat=False))).permute(2, 0, 1)
+        views.append((np.asarray(cut(image.original, frame, repeat=True), np.uint8), inside))
+    return views
