@@ -110,12 +110,10 @@ class CellLines:
 
 def observers(quiet: bool, transient: bool = False) -> list[Any]:
     """What listens to a run: the model line, and progress bars where stderr is a terminal."""
-    if logs.quiet():
-        return []
     found: list[Any] = [ModelLine(sys.stderr if quiet else sys.stdout)]
     if sys.stderr.isatty():
         found.append(Progress(transient))
-    return found
+    return [] if logs.quiet() else found
 
 
 def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) -> list[Any]:
