@@ -5,6 +5,8 @@ Heavy imports happen inside the commands, so that `uce --help` answers at once.
 
 from __future__ import annotations
 
+import errno
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +33,7 @@ from uce.cli_options import (
     run_options,
     takes_run_options,
 )
+from uce.core import logs
 from uce.core.errors import UceError
 
 app = typer.Typer(
@@ -48,6 +51,9 @@ cli_measure.register(app)
 _PARSER_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 INTERRUPTED = 130
 STDIN = Path("-")
+_SURROUNDINGS = {getattr(errno, name, 0) for name in ("ENAMETOOLONG", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM",
+                                                      "EIO", "ESTALE", "EMFILE")}  # fmt: skip
+"""What the machine refuses, wherever that happens: no fault of ours."""
 
 
 def _version(value: bool) -> None:
@@ -61,8 +67,14 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Say what happens, on stderr; -vv says all details.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no warnings: results and errors.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Stderr holds JSON lines and nothing else.")] = False,
 ) -> None:
     """One picture in; masks and learned concept tokens out."""
+    logs.configure(-1 if quiet else verbose, log_json)
 
 
 def _out_for(image: Path, out: Path | None) -> Path:
@@ -207,7 +219,10 @@ def doctor(
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
-    print("uce: " + " ".join(message.split()), file=sys.stderr)
+    if logs.json_lines():
+        logging.getLogger("uce").error("%s", message)
+    else:
+        print("uce: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -229,9 +244,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except BrokenPipeError:
         raise SystemExit(1) from None
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        from uce.core.memory import is_out_of_memory
+
+        if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror}; choose another file or folder, or make room")
+        if not is_out_of_memory(error):
+            raise
+        _fail("memory ran out; lower run.micro_batch (--set run.micro_batch=1), or use a smaller model or picture")
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code by itself
+        arguments = arguments[next(i for i, a in enumerate([*arguments, ""]) if a[:1] != "-") :]  # behind uce -v
         folder = _folder(arguments)
-        flag = "" if arguments[0] == "batch" else " and --resume"
+        flag = "" if arguments[:1] == ["batch"] else " and --resume"
         hint = f"; continue with the same command{flag} ({folder} keeps the checkpoint)" if folder else ""
         _fail(f"interrupted{hint}", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
+from uce.core.files import exists
 from uce.core.gathering import Owned, gather, require_fit, trained_weights
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder
@@ -190,7 +191,7 @@ def _facts(backbone: Any, tokens: Sequence[Owned], how: Mapping[str, Any], sched
     owners = {one.token: f"{Path(one.owner).name}:{one.own.strip('<>')}" for one in tokens}
     return {
         "tokens": json.dumps(owners, sort_keys=True),
-        "model": Path(name).name if Path(name).exists() else name,
+        "model": Path(name).name if exists(Path(name)) else name,
         "model fingerprint": str(backbone.fingerprint),
         "steps": str(how["steps"]),
         "guidance": str(how["guidance"]),

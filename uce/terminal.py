@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from uce.core import logs
 from uce.core.hookspecs import SELECTED_HOOKS, hookimpl
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def observers(quiet: bool, transient: bool = False) -> list[Any]:
     found: list[Any] = [ModelLine(sys.stderr if quiet else sys.stdout)]
     if sys.stderr.isatty():
         found.append(Progress(transient))
-    return found
+    return [] if logs.quiet() else found
 
 
 def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) -> list[Any]:
@@ -120,7 +121,7 @@ def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) ->
     keys = [text.partition("=")[0].strip() for text in vary]
     if keys and not localize_only and all(k.partition(".")[0] in ("extractor", "clusterer", "refiner") for k in keys):
         print("nothing after stage three varies: --localize-only would compare the masks alone", file=sys.stderr)
-    return [*observers(quiet, transient=True), CellLines()]
+    return [*observers(quiet, transient=True), *([] if logs.quiet() else [CellLines()])]
 
 
 @contextmanager
@@ -200,9 +201,9 @@ def show_ablation(ablation: Ablation, as_json: bool) -> bool:
         if good:
             print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv and ablation.md")
     for line in failures:
-        print(f"failed: {line}", file=sys.stderr)
+        logs.complain(f"failed: {line}")
     if not good:
-        print("uce: every cell failed; mend what the lines above say, then --resume", file=sys.stderr)
+        logs.complain("uce: every cell failed; mend what the lines above say, then --resume")
     return good
 
 

@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from uce.core import logs
 from uce.core.hookspecs import hookimpl
 from uce.terminal import observers
 
@@ -40,7 +41,7 @@ class PictureLines:
 
 def batch_observers(quiet: bool) -> list[Any]:
     """What listens to a batch; with workers elsewhere, only the lines have something to say."""
-    return [*observers(quiet, transient=True), PictureLines()]
+    return [*observers(quiet, transient=True), *([] if logs.quiet() else [PictureLines()])]
 
 
 def show_batch(batch: Batch, as_json: bool) -> bool:
@@ -59,9 +60,10 @@ def show_batch(batch: Batch, as_json: bool) -> bool:
             print(f"next: uce generate 'a photo of {good['tokens'][0]}' --run "
                   f"{shlex.quote(str(batch.path / good['folder']))} -o pictures")  # fmt: skip
     for row in failures[:_SHOWN]:
-        print(f"failed: {row['name']}: {row['error']}", file=sys.stderr)
+        logs.complain(f"failed: {row['name']}: {row['error']}")
     if failures:
         rest = f" ({len(failures) - _SHOWN} more are in batch.jsonl)" if len(failures) > _SHOWN else ""
-        print(f"uce: {len(failures)} of {len(batch)} pictures failed{rest}; mend them and give the same command again",
-              file=sys.stderr)  # fmt: skip
+        logs.complain(
+            f"uce: {len(failures)} of {len(batch)} pictures failed{rest}; mend them and give the same command again"
+        )
     return not failures

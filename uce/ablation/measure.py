@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from uce.core.errors import RunFolderError
 from uce.core.run import read_mask
+from uce.core.run_documents import read_concepts
 from uce.core.run_folder import RunFolder
 from uce.core.scoring import score_masks
 
@@ -38,7 +39,7 @@ def measure(
     found: Measures = {}
     masks = None
     if (folder / "concepts.json").is_file():
-        entries = folder.read_json("concepts.json")["concepts"]
+        entries = read_concepts(folder)["concepts"]
         found |= {"concepts": len(entries), "share": sum(entry["share"] for entry in entries)}
         if truth is not None:
             masks = np.stack([read_mask(folder / entry["mask"]) for entry in entries])

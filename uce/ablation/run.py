@@ -168,7 +168,9 @@ def run_ablation(
         document = _continued(stored, document, folder.path)
         configs = _with_stored_sums(configs, document)
         for cell in cells:
-            require_same(before[cell.name] if before else {}, configs[cell.name], folder.path)
+            require_same(
+                options.completed(manager, before[cell.name] if before else {}), configs[cell.name], folder.path
+            )
     ablating = Ablating(folder, manager, cells, configs, subjects, document, localize_only)
     if len({_model_key(configs[cell.name]) for cell in cells}) == 1:
         backbone_for(manager, configs[cells[0].name])  # where it cannot be loaded, nothing is written

@@ -37,6 +37,32 @@ class BatchFolder(ResultFolder):
     FILES = ("batch.jsonl", "batch.parquet", "batch.html", "pictures.jsonl", "batch.json")
     OURS = (*FILES, "runs", "work")
 
+    def read(self) -> dict[str, Any]:
+        """batch.json.
+
+        Raises:
+            RunFolderError: missing, damaged, or of a newer format.
+        """
+        document = super().read()
+        config = document.get("config")
+        run = config.get("run") if isinstance(config, dict) else None
+        numbers = [run.get(key) for key in ("threads", "micro_batch")] if isinstance(run, dict) else [None]
+        if not all(type(number) is int for number in numbers) or not isinstance(document.get("localize_only"), bool):
+            raise RunFolderError(f"{self.path / self.DOCUMENT} is damaged; begin anew with --overwrite")
+        return document
+
+    def require(self) -> None:
+        """Refuse to go on where somebody removed the folder, or batch.json, while the batch worked.
+
+        Raises:
+            RunFolderError: so it is.
+        """
+        if not self.begun:
+            raise RunFolderError(
+                f"{self.path} was removed while a batch worked in it; give the same command again, and leave the "
+                "folder until it ends"
+            )
+
     def run(self, name: str) -> RunFolder:
         return RunFolder(self.path / "runs" / name)
 
@@ -87,7 +113,7 @@ class BatchFolder(ResultFolder):
 
     def _leave_nothing(self, work: Path) -> None:
         """A batch that was refused leaves no folder behind."""
-        if not self.begun and not any(path.name != "work" for path in self.path.iterdir()):
+        if self.path.is_dir() and not self.begun and not any(path.name != "work" for path in self.path.iterdir()):
             (work / "batch.lock").unlink(missing_ok=True)
             remove_empty(work)
             remove_empty(self.path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from uce.batching.sources import Entry
+from uce.core.documents import parse_json
 from uce.core.errors import ConfigError, RunFolderError
 from uce.core.files import write_text
 from uce.core.session import differences
@@ -98,7 +99,7 @@ def read_names(path: Path) -> list[Named]:
     if not path.is_file():
         return []
     try:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows: list[dict[str, Any]] = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         found = [Named(row["name"], Entry(row["source"], row["asked"], row["options"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{path} is not readable ({error!r}); begin anew with --overwrite") from error

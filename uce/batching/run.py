@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -26,6 +27,8 @@ from uce.core.run_folder import command_line, now
 from uce.core.session import Options, backbone_for, differences, forget_backbone, settle_micro_batch
 from uce.core.settings import Settings
 from uce.core.worker import finished_status
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 8
 """Differences of settings that a message lists."""
@@ -119,12 +122,17 @@ def _plan(asked: Asked, folder: BatchFolder, overwrite: bool) -> Plan:
     document = folder.read() if folder.begun and not overwrite else None
     config = _pinned(asked.options, document).resolve(asked.manager)
     if document is not None:
-        _require_same(document, config, asked.localize_only, folder.path)
+        _require_same(_completed(asked, document), config, asked.localize_only, folder.path)
     pictures, known = give_names(asked.entries, read_names(folder / "pictures.jsonl") if document else [])
     _check_options(asked, config, pictures)
     for choice in config.choices:
         choice.settings.input_files()
     return Plan(config, document, pictures, known)
+
+
+def _completed(asked: Asked, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the settings that later versions added."""
+    return {**document, "config": asked.options.completed(asked.manager, document["config"])}
 
 
 def _pinned(options: Options, document: Mapping[str, Any] | None) -> Options:
@@ -190,14 +198,17 @@ def _work(asked: Asked, folder: BatchFolder, plan: Plan, token: str) -> None:
     write_names(folder / "pictures.jsonl", plan.known)
     index = Index(folder / "batch.jsonl")
     jobs = _unfinished(asked, folder, plan, index)
+    log.info("%d of %d pictures to do, executor %s", len(jobs), len(plan.pictures), asked.executor.name)
     by_name = {named.name: named for named in plan.pictures}
     done, total = len(plan.pictures) - len(jobs), len(plan.pictures)
     with closing(_execute(asked, folder, plan, token, jobs)) as outcomes:  # an interruption ends the workers, too
         for number, outcome in enumerate(outcomes, start=done + 1):
+            folder.require()
             row = row_of(by_name[outcome.name], outcome, folder.run(outcome.name))
             index.append(row)
             facts = (row["name"], row["status"], row["seconds"], row["error"])
             asked.manager.emit(PictureFinished(number, total, *facts))
+    folder.require()
     rows = index.write(named.name for named in plan.known)
     counts = Counter(row["status"] for row in rows)
     wall = round(time.monotonic() - started, 3)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uce.core.config import SINGLE_STAGES
+from uce.core.documents import parse_json, parse_yaml, shown
 from uce.core.errors import ConfigError, ImageError, unknown_name
 from uce.core.urls import find_urls, is_url, read_url
 
@@ -71,6 +70,13 @@ def _entries(source: str) -> Iterator[Entry]:
 
 def _paths(source: str) -> list[str]:
     """Absolute paths that one argument stands for."""
+    try:
+        return _found_paths(source)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds what no name may hold
+        raise ConfigError(f"{source[:200]!r} cannot be looked up ({error}); give another name") from error
+
+
+def _found_paths(source: str) -> list[str]:
     path = Path(source)
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
@@ -93,7 +99,7 @@ def _read_list(name: str) -> Iterator[Entry]:
     try:
         data = read_url(name) if is_url(name) else Path(name).read_bytes()
         text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, ImageError) as error:
+    except (OSError, ValueError, ImageError) as error:
         raise ConfigError(f"the list {name} is not readable ({error}); give UTF-8 text") from error
     reader = {".txt": _text_rows, ".jsonl": _json_rows}.get(name[name.rindex(".") :].lower(), _csv_rows)
     for where, row in reader(text, name):
@@ -106,7 +112,7 @@ def _read_list(name: str) -> Iterator[Entry]:
         asked = row.get("name")
         if asked is not None and (not isinstance(asked, str) or not _NAME.fullmatch(asked)):
             raise ConfigError(
-                f"{where}: the name {asked!r} is not allowed; use small letters, digits, '-' and '_', at most 80"
+                f"{where}: the name {shown(asked)} is not allowed; use small letters, digits, '-' and '_', at most 80"
             )
         yield Entry(image, asked, _options(row, where))
 
@@ -140,7 +146,7 @@ def _json_rows(text: str, name: str) -> _Rows:
             continue
         where = f"{name}, line {number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{where}: not readable as JSON ({error})") from error
         row = {"image": row} if isinstance(row, str) else row
@@ -185,12 +191,12 @@ def _number(value: Any, where: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 2**63:
-        raise ConfigError(f"{where}: found {value!r}, give a whole number from 0")
+        raise ConfigError(f"{where}: found {shown(value)}, give a whole number from 0")
     return number
 
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: the value {text!r} is not readable as YAML; quote it") from error
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: the value {text[:200]!r} is not readable as YAML; quote it") from error

@@ -10,6 +10,7 @@ from uce.core.errors import NothingFoundError, UceError
 from uce.core.files import write_traceback
 from uce.core.learning import learn_concepts
 from uce.core.localizing import Work, find_concepts, recorded
+from uce.core.memory import shrinking
 
 FINISHED = ("done", "localized")
 
@@ -36,6 +37,12 @@ class Attempt:
         return sum(self.work.pipeline.seconds.values()) if self.work else 0.0
 
 
+def _all_stages(work: Work, localize_only: bool) -> None:
+    found = find_concepts(work)
+    if not localize_only:
+        learn_concepts(work, *found)
+
+
 def attempt(begin: Callable[[], Work], folder: Path, *, localize_only: bool) -> Attempt:
     """Work on one run, all five stages or three.
 
@@ -47,9 +54,7 @@ def attempt(begin: Callable[[], Work], folder: Path, *, localize_only: bool) -> 
     try:
         work = begin()
         with recorded(work, status):
-            found = find_concepts(work)
-            if not localize_only:
-                learn_concepts(work, *found)
+            shrinking(work, lambda work: _all_stages(work, localize_only))
     except UceError as error:
         return Attempt("failed", str(error), isinstance(error, NothingFoundError), work)
     except Exception as error:  # a fault of one must not cost the others' results

@@ -7,15 +7,17 @@ loads code: it can only name plugins that are there already.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from uce.core.config_draft import Draft
+from uce.core.documents import parse_yaml, shown
 from uce.core.errors import ConfigError, unknown_name
 from uce.core.manager import Manager, PluginInfo
 from uce.core.presets import PRESETS
@@ -27,15 +29,20 @@ SINGLE_STAGES = ("extractor", "clusterer", "initializer", "optimizer")
 class ModelSettings(Settings):
     """Which model, and how it is loaded."""
 
-    name: str = Field(
-        "mini", description="'mini', a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id"
-    )
+    name: str = Field("mini", description="mini, a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id")
     revision: str | None = Field(None, description="commit or branch of a hub id")
     variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
         "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
     )
+
+    @field_validator("revision", "variant")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and (".." in value or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,100}", value)):
+            raise ValueError("give a name of letters, digits, '.', '_', '-' and '/'")  # they become parts of paths
+        return value
 
 
 class RunSettings(Settings):
@@ -49,6 +56,9 @@ class RunSettings(Settings):
     fit: Literal["crop", "pad", "stretch"] = Field("pad", description="how a picture becomes the model's square")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as this process may use")
     micro_batch: int = Field(0, ge=0, description="prompts per UNet pass; 0: chosen from the model's size")
+    shrink: bool = Field(
+        False, description="where memory runs out, begin again with half the micro-batch, and record it"
+    )
     checkpoint_every: int = Field(50, ge=0, description="optimiser updates between two checkpoints; 0: none")
     samples: int = Field(1, ge=0, le=64, description="pictures drawn per concept at the end; 0: none")
     sample_steps: int = Field(20, ge=1, le=1000, description="denoising steps of those pictures")
@@ -114,11 +124,11 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     key, equals, raw = text.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
-        raise ConfigError(f"--set {text}: write stage.key=value, such as optimizer.steps=200")
+        raise ConfigError(f"--set {text[:200]}: write stage.key=value, such as optimizer.steps=200")
     try:
-        return parts, yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not readable as YAML; quote it") from error
+        return parts, parse_yaml(raw)
+    except ValueError as error:
+        raise ConfigError(f"--set {text[:200]}: the value is not readable as YAML ({error}); quote it") from error
 
 
 def load_config_file(path: str | Path) -> dict[str, Any]:
@@ -128,10 +138,10 @@ def load_config_file(path: str | Path) -> dict[str, Any]:
         ConfigError: missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror or error}; give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())[:160]})") from error
     if document is None:
         return {}
@@ -175,7 +185,7 @@ def _apply_refiners(draft: Draft, body: Any, origin: str) -> None:
     if "chain" in body:
         chain = body["chain"]
         if not isinstance(chain, list) or not chain or not all(isinstance(name, str) for name in chain):
-            raise ConfigError(f"{origin}: refiner.chain must be a list of refiner names, found {chain!r}")
+            raise ConfigError(f"{origin}: refiner.chain must be a list of refiner names, found {shown(chain)}")
         draft.name_chain(chain)
     for name, values in body.items():
         if name == "chain":
@@ -213,7 +223,7 @@ def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: 
         first = error.errors()[0]
         where = ".".join(str(part) for part in (prefix, *first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: found {first['input']!r}, {message[0].lower()}{message[1:]}") from error
+        raise ConfigError(f"{where}: found {shown(first['input'])}, {message[0].lower()}{message[1:]}") from error
 
 
 def resolve_config(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from uce.core.config import Config, RunSettings
 from uce.core.errors import ConfigError, ModelError
 from uce.core.manager import Manager
+
+log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> str:
@@ -58,4 +62,5 @@ def load_backbone(manager: Manager, config: Config) -> object:
             f"no backbone plugin ({known}) understands the model {config.model.name!r}; give 'mini', a diffusers "
             "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x or XL"
         )
+    log.info("model %s loaded on %s, %s", config.model.name, config.run.device, config.run.precision)
     return backbone  # type: ignore[no-any-return]

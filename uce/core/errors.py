@@ -30,6 +30,14 @@ class NothingFoundError(StageInputError):
     """Localisation worked, and no concept was left."""
 
 
+class DivergedError(StageInputError):
+    """A training's loss, or what it learns, is no longer a number."""
+
+
+class OutOfMemoryError(UceError):
+    """There is not enough memory for what was asked."""
+
+
 class ModelError(UceError):
     """A model could not be found, read or used."""
 
@@ -58,7 +66,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
         name: the name as the user gave it.
         known: every allowed name.
     """
-    names = sorted(known)
+    names, name = sorted(known), name if len(name) <= 100 else f"{name[:100]}..."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}; available: {', '.join(names) or 'none'}.{hint}"

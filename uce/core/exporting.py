@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, RunFolderError, UceError, unknown_name
+from uce.core.files import exists
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +175,7 @@ def token_facts(run: Run, token: str, concept: Concept, licence: str | None) -> 
     """What a token's file says about itself: no folder of this machine, nothing that changes from call to call."""
     model = run.info.get("model") or {}
     name = str(model.get("name", ""))
-    local = Path(name).is_absolute() or Path(name).exists()
+    local = Path(name).is_absolute() or exists(Path(name))
     return {
         "format": 1,
         "uce": str((run.info.get("versions") or {}).get("uce", "")),

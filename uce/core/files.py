@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def exists(path: Path) -> bool:
+    """Whether anything is there; False for what no path can be, such as names of 300 letters."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either the old bytes or all of the new ones.
 

@@ -18,12 +18,14 @@ from uce.core.events import RunStarted, StageFinished, StageStarted
 from uce.core.files import write_picture, write_text
 from uce.core.localizing import Work, begin, find_concepts, recorded, write_localisation, write_names
 from uce.core.mask_files import mask_paths, read_mask_of_size
+from uce.core.memory import shrinking
 from uce.core.naming import WORDS_FILE, keep_vectors, labels_for, nearest_words
 from uce.core.picture import load_rgb, read_picture
 from uce.core.picture_files import PictureSource
 from uce.core.pipeline import Pipeline
 from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
+from uce.core.run_documents import read_concepts
 from uce.core.run_folder import RunFolder, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
@@ -36,7 +38,7 @@ def run_picture(source: PictureSource, options: Options, out: Path, *, resume: b
     if work.done:
         return
     with recorded(work, "done"):
-        learn_concepts(work, *find_concepts(work))
+        shrinking(work, lambda work: learn_concepts(work, *find_concepts(work)))
 
 
 def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
@@ -45,6 +47,7 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     assert folder is not None
     plan = work.pipeline.initialize(concepts, tokens)
     learned = work.pipeline.optimize(plan, concepts)
+    work.require_folder()
     folder.write_learned(learned)
     nearest = nearest_words(work.backbone, learned)
     keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
@@ -93,9 +96,13 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
     if work is None:
         return
     with recorded(work, "done"):
-        concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
-        write_localisation(work, concepts, indexes, tokens, keep=left_out)
-        learn_concepts(work, concepts, indexes, tokens)
+        shrinking(work, _learn_masks)
+
+
+def _learn_masks(work: Work) -> None:
+    concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
+    write_localisation(work, concepts, indexes, tokens, keep=left_out)
+    learn_concepts(work, concepts, indexes, tokens)
 
 
 def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool) -> Work | None:
@@ -114,7 +121,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     manager = options.manager()
     config = options.resolve(manager, base=stored, origin=folder / "config.yaml")
     if resume and info.get("status") != "localized":
-        require_same(stored, config, folder.path)
+        require_same(options.completed(manager, stored), config, folder.path)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
@@ -162,7 +169,7 @@ def _masks_as_they_lie(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]
     folder, picture = work.folder, work.picture
     assert folder is not None
     files = _masks(folder, picture.size)
-    known = {entry["index"]: entry for entry in folder.read_json("concepts.json")["concepts"]}
+    known = {entry["index"]: entry for entry in read_concepts(folder)["concepts"]}
     attention = work.pipeline.extract()
     pixel_masks = torch.from_numpy(np.stack([mask for _, mask in files]))
     concepts = _measure(attention, picture.to_grid(pixel_masks, attention.grid), pixel_masks)

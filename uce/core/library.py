@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, RunFolderError, unknown_name
-from uce.core.files import write_json, write_text
+from uce.core.files import exists, write_json, write_text
 from uce.core.run import Run
 from uce.core.run_folder import RunFolder, now
 
@@ -197,6 +197,6 @@ def _portable_config(run: Run) -> str:
 
     document = load_config_file(run.path / "config.yaml")
     model = document.get("model", {})
-    if isinstance(model, dict) and "name" in model and model["name"] != "mini" and Path(str(model["name"])).exists():
+    if isinstance(model, dict) and "name" in model and model["name"] != "mini" and exists(Path(str(model["name"]))):
         model["name"] = str(Path(str(model["name"])).resolve())
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

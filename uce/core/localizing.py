@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import numpy as np
 from uce.core.backbone import Backbone
 from uce.core.config import Config, load_config_file
 from uce.core.data import Concepts
-from uce.core.errors import RunFolderError, UceError
+from uce.core.errors import OutOfMemoryError, RunFolderError, UceError
 from uce.core.events import RunFinished, RunStarted
 from uce.core.files import write_picture, write_text
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager
+from uce.core.memory import is_out_of_memory, shrinking, what_to_lower
 from uce.core.overlay import draw_overlay
 from uce.core.picture import Picture, load_rgb, read_picture
 from uce.core.picture_files import PictureSource, RgbArray
@@ -28,6 +30,8 @@ from uce.core.run_folder import RunFolder, command_line, now, versions
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch, torch_settings
 from uce.core.shared_store import SharedStore
 from uce.core.store import StageCache
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Work:
         """The folder holds this very run, finished."""
         return self.folder is not None and self.folder.is_run and self.folder.read_run().get("status") == "done"
 
+    def require_folder(self) -> None:
+        """Refuse to write into a folder that is no longer the run's: what it needs besides would be missing.
+
+        Raises:
+            RunFolderError: somebody removed it, or run.json, while uce worked.
+        """
+        if self.folder is not None and not self.folder.is_run:
+            self.folder.discard()
+            raise RunFolderError(
+                f"{self.folder.path} was removed while uce worked in it; run again, and leave the folder until it ends"
+            )
+
 
 def begin(source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool) -> Work:
     """Check everything, load the model, then open the folder.
@@ -62,7 +78,7 @@ def begin(source: PictureSource, options: Options, out: Path | None, *, resume: 
     manager = options.manager()
     config = options.resolve(manager, base=stored, origin=folder / "config.yaml" if folder and continued else None)
     if stored is not None and out is not None:
-        require_same(stored, config, out)
+        require_same(options.completed(manager, stored), config, out)
     original = load_rgb(source)
     if folder is not None and not continued:
         folder.check(overwrite=overwrite)
@@ -114,6 +130,8 @@ def open_work(
             _write_start(folder, manager, config, backbone, picture, name)
         (folder / "error.txt").unlink(missing_ok=True)
         folder.sweep()
+    where = "memory" if folder is None else folder.path
+    log.info("run of %s in %s: %s, %s", name, where, backbone.model, "continued" if continued else "begun")
     pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
     return Work(manager, config, backbone, picture, pipeline, folder)
@@ -152,19 +170,25 @@ def recorded(work: Work, status: str) -> Iterator[None]:
     try:
         with torch_settings(work.config):
             yield
+        work.require_folder()
     except (Exception, KeyboardInterrupt) as error:
         ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         folder = work.folder
-        if folder is not None and folder.path.is_dir():
-            if isinstance(error, UceError) and not (folder / "concepts.json").exists():
-                folder.discard()
-            else:
-                folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
+        log.info("run ended: %s (%s)", ended, error)
+        with suppress(UceError, OSError):  # a disk that is full must not hide why the run failed
+            if folder is not None and folder.path.is_dir():
+                if isinstance(error, UceError) and not (folder / "concepts.json").exists():
+                    folder.discard()
+                elif folder.is_run:
+                    folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
         with suppress(UceError):  # an observer that fails now must not hide why the run did
             work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
+        if is_out_of_memory(error) and not isinstance(error, UceError):  # outside of a stage: reading, drawing, writing
+            raise OutOfMemoryError(f"memory ran out; {what_to_lower(work.config.run, '')}") from error
         raise
     if work.folder is not None:
         work.folder.update_run(status=status, finished=now(), stages=stage_rows(work))
+    log.info("run ended: %s", status)
     work.manager.emit(RunFinished(status, None if work.folder is None else work.folder.path))
 
 
@@ -194,6 +218,7 @@ def write_localisation(
     work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...], keep: Sequence[str] = ()
 ) -> None:
     """Masks, overlay and table; the concepts themselves go to stages/, for `learn`. Mask files `keep` stay."""
+    work.require_folder()
     folder = work.folder
     assert folder is not None and concepts.pixel_masks is not None
     StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
@@ -224,4 +249,4 @@ def localize_picture(
     """Stages one to three of a picture."""
     work = begin(source, options, out, resume=resume, overwrite=overwrite)
     with recorded(work, "localized"):
-        return find_concepts(work)[0]
+        return shrinking(work, find_concepts)[0]

@@ -8,6 +8,7 @@ an error only for whoever selects it.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import traceback
 from collections.abc import Iterable, Sequence
@@ -28,10 +29,12 @@ from uce.core.hookspecs import (
     ObserverSpecs,
     StageSpecs,
 )
+from uce.core.memory import is_out_of_memory
 from uce.core.plugin_sources import Candidate, from_argument, kebab
 from uce.core.settings import Settings
 
 GROUP = "uce"
+log = logging.getLogger(__name__)
 _HOOK_STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
 
 
@@ -148,6 +151,10 @@ class Manager:
         if not (stages or wraps or observes):
             self.pm.unregister(candidate.obj)
             raise PluginError("it implements no hook; mark its methods with @uce.hookimpl")
+        asked = getattr(candidate.obj, "refiners", ())
+        if not isinstance(asked, str | list | tuple) or not all(isinstance(name, str) for name in asked):
+            self.pm.unregister(candidate.obj)
+            raise PluginError("its attribute 'refiners' must be a list of names")
         order = [*SELECTED_HOOKS, "backbone"]
         return PluginInfo(
             name=candidate.name,
@@ -196,9 +203,11 @@ class Manager:
         caller = getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_"))
         try:
             caller(event=event)
-        except (UceError, MemoryError):
+        except UceError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             info = self.raiser(caller, error)
             if info is None or info.origin == "built-in":
                 raise
@@ -249,6 +258,7 @@ def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> It
         except (Exception, SystemExit) as error:  # a stranger's import may raise anything
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             failures.append(LoadFailure(entry.name, distribution, cause))
+            log.info("plugin %s of %s could not be loaded: %s", entry.name, distribution, cause)
             continue
         yield Candidate(entry.name, obj, distribution, entry.dist.version if entry.dist else "", "installed")
 

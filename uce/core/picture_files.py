@@ -44,7 +44,7 @@ def load_rgb(source: PictureSource) -> RgbArray:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        _check_size(source.size, "the picture")
+        check_size(source.size, "the picture")
         return _upright_rgb(source)
     if not isinstance(source, str | os.PathLike):
         raise ImageError(
@@ -65,6 +65,8 @@ def _from_file(path: Path) -> RgbArray:
         return _decode(path, name)
     except PermissionError as error:
         raise ImageError(f"{name} may not be read (permission denied); change its permissions or copy it") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds what no name may hold
+        raise ImageError(f"{name[:200]} cannot be read ({error}); check the path or {_GIVE}") from error
 
 
 def rgb_of_bytes(data: bytes, name: str) -> RgbArray:
@@ -99,20 +101,26 @@ def _decode(path: Path | io.BytesIO, name: str) -> RgbArray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter to users
             with Image.open(path) as picture:
-                _check_size(picture.size, name)
+                check_size(picture.size, name)
                 picture.load()
                 return _upright_rgb(picture)
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a format that can be read; {_GIVE}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name, "more than twice as many")) from error
-    except PermissionError:
+    except (PermissionError, ImageError):
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
-        raise ImageError(f"{name} is truncated or damaged ({error}); save or download it again") from error
+    except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file
+        cause = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ImageError(f"{name} is truncated or damaged ({cause}); save or download it again") from error
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Refuse what has no pixels or too many.
+
+    Raises:
+        ImageError: so it is.
+    """
     width, height = size
     if width == 0 or height == 0:
         raise ImageError(f"{name} has no pixels ({width} x {height}); {_GIVE}")
@@ -156,7 +164,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> RgbArray:
     wanted = "give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or floats in [0, 1]"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(f"{name} is not a picture; {wanted}")
-    _check_size((array.shape[1], array.shape[0]), name)
+    check_size((array.shape[1], array.shape[0]), name)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:

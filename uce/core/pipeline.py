@@ -6,6 +6,7 @@ Data flows one way: picture -> AttentionMaps -> Clusters -> Concepts -> TokenPla
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +21,17 @@ from uce.core.candidates import candidate_concepts
 from uce.core.config import Choice, Config
 from uce.core.context import Checkpoint, Context, NoCheckpoint
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-from uce.core.errors import NothingFoundError, PluginError, UceError
+from uce.core.errors import DivergedError, NothingFoundError, OutOfMemoryError, PluginError, UceError
 from uce.core.events import StageFinished, StageStarted
 from uce.core.files import write_traceback
 from uce.core.manager import Manager
+from uce.core.memory import is_out_of_memory, what_to_lower
 from uce.core.picture import Picture
 from uce.core.shared_store import SharedStore
 from uce.core.store import FileCheckpoint, StageCache, StageData, content_digest, stage_key
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -160,6 +163,7 @@ class Pipeline:
         name = choice.plugin.name
         slot = f"{choice.stage}-{name}" if choice.stage == "refiner" else choice.stage
         started = time.perf_counter()
+        log.debug("%s %s begins; key %s", choice.stage, name, key)
         self.manager.emit(StageStarted(choice.stage, name, getattr(choice.settings, "steps", None)))
         result = self._recall(slot, key)
         cached = isinstance(result, kind)
@@ -175,6 +179,7 @@ class Pipeline:
             self.seconds[slot] = time.perf_counter() - started
             self._keep(slot, key, result)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
+        log.info("%s %s %s after %.3f s", choice.stage, name, "kept from before" if cached else "finished", seconds)
         self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))
         return result
 
@@ -198,11 +203,16 @@ class Pipeline:
         """Call a plugin; a stranger's exception becomes one line and a file with the traceback."""
         try:
             return call(**arguments)
+        except DivergedError as error:
+            raise DivergedError(f"{choice.stage} {choice.plugin}: {error}{self._last_good_state()}") from error
         except UceError:
             raise
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise OutOfMemoryError(
+                    f"memory ran out in the {choice.stage} {choice.plugin.name!r}; "
+                    f"{what_to_lower(self.config.run, choice.stage)}"
+                ) from error
             wrappers = self.manager.wrappers(choice.stage)
             culprit = self.manager.raiser(call, error) or choice.plugin
             if culprit.origin == "built-in" and not wrappers:
@@ -215,6 +225,10 @@ class Pipeline:
             elif culprit.origin == "built-in":
                 who += f", wrapped by {', '.join(map(str, wrappers))},"
             raise PluginError(f"{who} raised {type(error).__name__}: {message}; traceback in {path}") from error
+
+    def _last_good_state(self) -> str:
+        path = None if self.folder is None else self.folder / "stages" / "checkpoint.safetensors"
+        return f"; the last good state is kept in {path}" if path is not None and path.is_file() else ""
 
     def _require_picture_size(self, choice: Choice, pixel_masks: torch.Tensor | None) -> None:
         if self.picture is not None and pixel_masks is not None:

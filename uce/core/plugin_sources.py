@@ -63,7 +63,7 @@ def from_argument(argument: str) -> Iterator[Candidate]:
     for obj in found:
         try:
             instance = obj() if inspect.isclass(obj) else obj
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"--plugin {argument}: {obj.__name__}() raised {type(error).__name__}: {error}"
             ) from error
@@ -82,7 +82,7 @@ def _file_module(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pydantic look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a stranger's import may raise anything
         raise PluginError(f"--plugin {path}: importing it raised {type(error).__name__}: {error}") from error
     return module
 
@@ -90,7 +90,7 @@ def _file_module(path: Path) -> ModuleType:
 def _import(module_name: str, argument: str) -> ModuleType:
     try:
         return import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"--plugin {argument}: importing it raised {type(error).__name__}: {error}") from error
 
 

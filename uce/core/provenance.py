@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from uce.core.config import SINGLE_STAGES, Config
+from uce.core.documents import parse_json
 from uce.core.errors import PluginError
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager
@@ -32,7 +32,7 @@ def plugin_rows(config: Config, manager: Manager) -> list[dict[str, Any]]:
 def recorded_rows(config_file: str | Path) -> list[Row]:
     """The plugin rows of the run.json beside a config.yaml; none where the file lies elsewhere or is not a run's."""
     try:
-        document = json.loads((Path(config_file).parent / "run.json").read_text(encoding="utf-8"))
+        document = parse_json((Path(config_file).parent / "run.json").read_text(encoding="utf-8"))
         rows = document["plugins"]
         return [row for row in rows if {"stage", "plugin", "distribution", "version"} <= row.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

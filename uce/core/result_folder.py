@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from uce.core.documents import parse_json
 from uce.core.errors import RunFolderError
 from uce.core.files import write_json
 
@@ -81,7 +81,7 @@ class ResultFolder:
         """
         path, noun = self.path / self.DOCUMENT, self.NOUN.partition(" ")[2]
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             command = f"make one with uce {self.COMMAND}"
             raise RunFolderError(f"{path} is missing; {self.path} is no {noun}: {command}") from error

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core.errors import ConfigError, RunFolderError
+from uce.core.errors import ConfigError, RunFolderError, UceError
+from uce.core.run_documents import read_concepts
 from uce.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Concept:
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
             raise RunFolderError(f"{path} holds no {self.token}; learn again with uce learn {self.folder} --overwrite")
+        if any(vector.ndim not in (1, 2) for vector in found.values()):
+            raise RunFolderError(f"{path}: {self.token} is no vector; learn again with --overwrite")
         ordered = sorted(found, key=lambda encoder: _ORDER.index(encoder) if encoder in _ORDER else len(_ORDER))
         return {e: found[e][None] if found[e].ndim == 1 else found[e] for e in ordered}
 
@@ -107,26 +110,32 @@ class Run:
         return self.folder.read_run()
 
     @cached_property
+    def document(self) -> dict[str, Any]:
+        """concepts.json, looked through.
+
+        Raises:
+            RunFolderError: it is missing or damaged.
+        """
+        return read_concepts(self.folder)
+
+    @cached_property
     def concepts(self) -> list[Concept]:
-        document = self.folder.read_json("concepts.json")
-        try:
-            return [
-                Concept(
-                    index=int(entry["index"]),
-                    token=str(entry["token"]),
-                    label=entry.get("label"),
-                    area=int(entry["area"]),
-                    share=float(entry["share"]),
-                    score=float(entry["score"]),
-                    bbox=tuple(entry["bbox"]),
-                    folder=self.path,
-                    mask_path=f"masks/{int(entry['index'])}.png" if document.get("image", {}) is not None else "",
-                    words=tuple(entry.get("words", ())),
-                )
-                for entry in document["concepts"]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunFolderError(f"{self.path / 'concepts.json'} is not a run's ({error!r}); run again") from error
+        document = self.document
+        return [
+            Concept(
+                index=int(entry["index"]),
+                token=str(entry["token"]),
+                label=entry.get("label"),
+                area=int(entry["area"]),
+                share=float(entry["share"]),
+                score=float(entry["score"]),
+                bbox=tuple(entry["bbox"]),
+                folder=self.path,
+                mask_path=f"masks/{int(entry['index'])}.png" if document.get("image", {}) is not None else "",
+                words=tuple(entry.get("words", ())),
+            )
+            for entry in document["concepts"]
+        ]
 
     @property
     def has_picture(self) -> bool:
@@ -165,13 +174,12 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
-        document = self.folder.read_json("concepts.json")
         return {
             "folder": str(self.path),
             "status": self.info.get("status"),
-            "model": self.info.get("model", {}).get("name"),
+            "model": (self.info.get("model") or {}).get("name"),
             "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},
-            **document,
+            **self.document,
             "files": {**({"overlay": "overlay.png"} if self.has_picture else {}), **self._learned_files()},
         }
 
@@ -199,13 +207,19 @@ class Run:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
+    import torch
     from safetensors.torch import load_file
 
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunFolderError(f"{path} is not readable ({error}); learn again with --overwrite") from error
+    except Exception as error:  # the reader raises whatever it meets in a damaged file
+        cause = " ".join(str(error).split())[:160]
+        raise RunFolderError(f"{path} is not readable ({cause}); learn again with --overwrite") from error
+    for name, value in tensors.items():
+        if not (value.is_floating_point() and value.numel() and bool(torch.isfinite(value).all())):
+            raise RunFolderError(
+                f"{path}: {name[:60]!r} holds no numbers that can be used; learn again with --overwrite"
+            )
     return tensors
 
 
@@ -218,10 +232,15 @@ def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
     import numpy as np
     from PIL import Image
 
+    from uce.core.picture_files import check_size
+
     try:
         with Image.open(path) as picture:
+            check_size(picture.size, f"mask {path}")
             return np.asarray(picture.convert("L")) > 127
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UceError:
+        raise
+    except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file
         raise RunFolderError(f"mask {path} is not a readable picture; give a black and white PNG") from error
 
 

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import importlib.metadata
 import io
-import json
 import platform
 import re
 import sys
@@ -18,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uce.core.documents import parse_json
 from uce.core.errors import ConfigError, RunFolderError
 from uce.core.files import write_bytes, write_json, write_picture, write_safetensors, write_text
+from uce.core.run_documents import check_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +162,7 @@ class RunFolder:
             RunFolderError: missing or not readable.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return parse_json((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             hint = "" if self.is_run else f"; {self.path} is no run folder: make one with uce run IMAGE -o {self.path}"
             raise RunFolderError(f"{self.path / name} is missing{hint}") from error
@@ -181,6 +182,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} has format {document['format']}, this uce reads up to {FORMAT}; install a newer uce"
             )
+        check_run(document, self.path / "run.json")
         return document
 
     def update_run(self, **facts: Any) -> None:

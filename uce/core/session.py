@@ -17,7 +17,7 @@ import torch
 from uce.core.backbone import Backbone
 from uce.core.config import Config, load_config_file, resolve_config
 from uce.core.devices import load_backbone, resolve_run
-from uce.core.errors import ConfigError
+from uce.core.errors import ConfigError, UceError
 from uce.core.manager import Manager, load_manager
 from uce.core.provenance import require_makers
 from uce.core.tracking import trackers
@@ -90,6 +90,14 @@ class Options:
             assignments=assignments,
         )
         return dataclasses.replace(config, run=resolve_run(config.run))
+
+    def completed(self, manager: Manager, document: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored configuration with what later versions added, at its default; as it is where it is wrong."""
+        try:
+            found = Options().resolve(manager, base=document).to_dict()
+        except UceError:
+            return dict(document)
+        return _filled(document, found)
 
     def _require_makers(self, manager: Manager, document: Mapping[str, Any], origin: Path | None) -> None:
         """A configuration that lies in a run folder needs the plugins that made the run."""
@@ -180,6 +188,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple
     found, wanted = _flat(before), _flat(now)
     keys = sorted(found | wanted)
     return [(key, found.get(key), wanted.get(key)) for key in keys if found.get(key) != wanted.get(key)]
+
+
+def _filled(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`document` with the keys of `defaults` that it lacks, section by section."""
+    filled = {**defaults, **document}
+    for key, value in document.items():
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping):
+            filled[key] = _filled(value, defaults[key])
+    return filled
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

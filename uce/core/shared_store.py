@@ -53,7 +53,14 @@ class SharedStore:
                 seconds=float(found[1]["seconds"]),
                 reused=found[1]["owner"] != self.owner,
             )
-        except (KeyError, TypeError, ValueError, AttributeError, UceError):  # an older uce's, or damaged
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+            UceError,
+        ):  # an older uce's, or damaged
             return None
         with contextlib.suppress(OSError):  # deleted meanwhile: what was read is good
             os.utime(path)

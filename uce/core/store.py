@@ -19,6 +19,7 @@ from torch import Tensor
 
 from uce.core.config import Choice
 from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+from uce.core.documents import parse_json
 from uce.core.errors import ConfigError, UceError
 from uce.core.files import write_safetensors
 
@@ -126,10 +127,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {})["uce"])
+            values = parse_json((file.metadata() or {})["uce"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return (tensors, values) if isinstance(values, dict) else None
-    except (OSError, KeyError, ValueError, SafetensorError):
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, SafetensorError):
         return None
 
 
@@ -151,7 +152,14 @@ class StageCache:
             return None
         try:
             return str(found[1]["key"]), parse(found[0], found[1]["data"])
-        except (KeyError, TypeError, AttributeError, UceError):  # somebody else's, or an older uce's
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            RuntimeError,
+            UceError,
+        ):  # somebody else's, or an older uce's
             return None
 
     def put(self, stage: str, key: str, data: StageData) -> None:

@@ -6,7 +6,6 @@ the file's name ends in. docs/export.md lists the layouts.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uce.core.documents import parse_json
 from uce.core.errors import TokenFileError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _read_safetensors(path: Path, size: int, head: bytes) -> tuple[Any, dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     length = int.from_bytes(head[:8], "little")
     if len(head) < 9 or head[8:9] != b"{":
@@ -91,10 +91,10 @@ def _read_safetensors(path: Path, size: int, head: bytes) -> tuple[Any, dict[str
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get("uce", "{}")
-    except (OSError, ValueError, SafetensorError, MemoryError) as error:
+    except Exception as error:  # the reader raises whatever it meets in a damaged file
         raise TokenFileError(f"{path} is damaged ({_short(error)}); get it again") from error
     try:
-        facts = json.loads(text)
+        facts = parse_json(text)
     except ValueError:
         facts = {}
     return tensors, facts if isinstance(facts, dict) else {}

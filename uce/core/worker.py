@@ -8,6 +8,7 @@ be: a driver that was killed leaves no workers behind that would write beside th
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import sys
@@ -23,12 +24,15 @@ from uce.core.attempts import FINISHED, attempt
 from uce.core.errors import RunFolderError, UceError
 from uce.core.jobs import Assignment, Job, Outcome
 from uce.core.localizing import Work, open_work
+from uce.core.logs import configure_from_environment
 from uce.core.manager import Manager, load_manager
 from uce.core.picture import picture_digest
 from uce.core.picture_files import RgbArray, load_rgb, rgb_of_bytes
 from uce.core.run_folder import RunFolder
 from uce.core.session import Options
 from uce.core.urls import is_url, read_url
+
+log = logging.getLogger("uce.core.worker")  # also where it is the main module
 
 
 def finished_status(folder: RunFolder, localize_only: bool) -> str | None:
@@ -89,7 +93,9 @@ class Worker(AbstractContextManager["Worker"]):
         status = finished_status(folder, self.assignment.localize_only)
         if status is not None:
             return Outcome(job.name, status)
+        log.info("%s begins: %s", job.name, job.source)
         ended = attempt(lambda: self._begin(job, folder), folder.path, localize_only=self.assignment.localize_only)
+        log.info("%s %s%s", job.name, ended.status, f": {ended.error}" if ended.error else "")
         return Outcome(job.name, ended.status, ended.error, ended.empty, round(ended.seconds, 3))
 
     def _begin(self, job: Job, folder: RunFolder) -> Work:
@@ -131,6 +137,7 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
 def main() -> None:
     """A worker process: see the module's text."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
+    configure_from_environment()
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()

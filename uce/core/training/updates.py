@@ -7,9 +7,10 @@ update's number, so that an interrupted training continues with the same bytes.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ from torch import Tensor
 from uce.core.backbone import Backbone
 from uce.core.context import Context
 from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.errors import StageInputError
+from uce.core.errors import DivergedError, StageInputError
 from uce.core.events import Step
 from uce.core.training.model_weights import ModelWeights
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update
+
+log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 50
 """Updates between two looks at the losses on an accelerator; a look waits for the device."""
@@ -115,7 +118,7 @@ class UpdateLoop(ABC):
         """All updates that are left.
 
         Raises:
-            StageInputError: a loss is not finite.
+            DivergedError: a loss, or what is learned, is not finite. Checkpoints hold good states alone.
         """
         every = self.context.checkpoint_every
         for update in self.updates():
@@ -147,20 +150,25 @@ class UpdateLoop(ABC):
         """Turn pending losses into numbers.
 
         Raises:
-            StageInputError: one is not finite.
+            DivergedError: one is not finite.
         """
         if not self.pending:
             return
         values = torch.stack([terms for _, terms in self.pending]).tolist()
         for (update, _), row in zip(self.pending, values, strict=True):
             if not math.isfinite(row[self.terms.index("total")]):
-                raise StageInputError(
-                    f"the loss of update {update.number} is not finite; try a lower optimizer.learning_rate"
-                    f"{'' if self.backbone.precision == 'float32' else ' or --precision float32'}"
-                )
+                raise DivergedError(f"the loss of update {update.number} is not finite; {self._advice}")
             head: dict[str, float | int | str] = {"update": update.number, "phase": update.phase, "step": update.step}
             self.history.append(head | dict(zip(self.terms, row, strict=True)))
+        last = self.pending[-1][0].number
         self.pending.clear()
+        if not all(bool(torch.isfinite(rows).all()) for rows in self.rows.vectors.values()):
+            raise DivergedError(f"update {last} made a token that is not finite; {self._advice}")
+
+    @property
+    def _advice(self) -> str:
+        slower = "try a lower optimizer.learning_rate"
+        return slower if self.backbone.precision == "float32" else f"{slower} or --precision float32"
 
     def _save(self, number: int) -> None:
         self._flush()
@@ -171,7 +179,11 @@ class UpdateLoop(ABC):
             "history": list(self.history),
         }
         tensors = self.rows.tensors() | (self.weights.tensors() if self.weights else {})
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise DivergedError(f"{name} is not finite after update {number}; {self._advice}")
         self.context.checkpoint.save(tensors, values)
+        log.debug("checkpoint after update %d", number)
 
     def _restore(self) -> int:
         """Take up the saved state, if it belongs to this training; returns how many updates it holds."""
@@ -179,12 +191,36 @@ class UpdateLoop(ABC):
         if state is None or state[1].get("identity") != self.identity:
             return 0
         tensors, values = state
+        if not self._sound(tensors, values):
+            log.warning("the checkpoint is damaged; learning begins anew")
+            return 0
         self.rows.restore(tensors, values["update"])
         if self.weights:
             self.weights.restore(tensors, values["update"])
         self.history = list(values["history"])
-        self.micro_batch = int(values["micro_batch"])
+        self.micro_batch = values["micro_batch"]
+        log.info("learning goes on after update %d", values["update"])
         return int(values["update"])
+
+    def _sound(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint holds all that a training needs, in shapes that fit it."""
+        update, history, micro_batch = (values.get(key) for key in ("update", "history", "micro_batch"))
+        if type(update) is not int or type(micro_batch) is not int or not isinstance(history, list):
+            return False
+        if update < 1 or micro_batch < 1 or len(history) != update:
+            return False
+        if not all(isinstance(row, dict) and row.get("update") == n for n, row in enumerate(history, start=1)):
+            return False
+        merged = {name: value[: len(self.plan.tokens)] for name, value in self.rows.tensors().items()}
+        weights = self.weights.tensors() if self.weights else {}
+        return any(
+            all(name in tensors and _fits(tensors[name], value) for name, value in (rows | weights).items())
+            for rows in (self.rows.tensors(), merged)
+        )
+
+
+def _fits(found: Tensor, wanted: Tensor) -> bool:
+    return found.dtype == wanted.dtype and found.shape == wanted.shape and bool(torch.isfinite(found).all())
 
 
 def identity_of(facts: str, tensors: Sequence[Tensor], context: Context, backbone: Backbone) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -20,6 +21,9 @@ from uce.core.errors import PluginError, RunFolderError
 
 if TYPE_CHECKING:
     from uce.core.jobs import Assignment, Job, Outcome
+
+
+log = logging.getLogger(__name__)
 
 
 class ProcessesExecutor:
@@ -118,6 +122,7 @@ class _Team:
                 return dataclasses.replace(self._ask(slot, job), attempts=attempts)
             except _DiedError as error:
                 cause = str(error)
+                log.warning("a worker died over %s (%s), attempt %d", job.name, cause, attempts)
                 if self.stopping.is_set():
                     break
         return lost(job, attempts, cause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from uce.core.errors import PluginError, RunFolderError, UceError
 
 if TYPE_CHECKING:
     from uce.core.jobs import Assignment, Job, Outcome
+
+
+log = logging.getLogger(__name__)
 
 
 class RayExecutor:
@@ -107,6 +111,7 @@ def _work(ray: Any, jobs: Sequence[Job], assignment: Assignment, settings: RayEx
         try:
             kind, text = ray.get(ended[0])
         except ray.exceptions.RayError as error:
+            log.warning("actors died over %s (%s)", job.name, type(error).__name__)
             yield lost(job, settings.retries + 1, type(error).__name__)
         else:
             if kind == "refused":

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.backbone import resolve_dtype
+from uce.core.documents import parse_json
 from uce.core.errors import ModelError
+from uce.core.files import exists
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def locate(model: str) -> Path | str:
             f"model '{model}' is a pickle file ({path.suffix}), which can run any code while it is read; "
             "give the .safetensors version of it"
         )
-    if path.is_file() and path.suffix.lower() != ".safetensors":
+    if exists(path) and path.is_file() and path.suffix.lower() != ".safetensors":
         raise ModelError(f"model '{model}' is a file of an unknown kind ({path.suffix or 'no suffix'}); {ALLOWED}")
-    if path.exists():
+    if exists(path):
         return path
     repository = ALIASES.get(model, model)
     local = path.is_absolute() or path.suffix == ".safetensors" or model.startswith((".", "~"))
@@ -159,7 +160,7 @@ def vae_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def read_json(path: Path, model: str, part: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         what = "is not a diffusers folder" if path.name == "model_index.json" else "is incomplete"
         raise ModelError(
