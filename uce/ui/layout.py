@@ -117,6 +117,7 @@ def _picture_step(c: Controls, examples: list[Path]) -> None:
                 label=f"Your picture (up to {MAX_BYTES // 1_000_000} MB)",
                 height=360,
                 elem_id="uce-upload",
+                interactive=False,  # until the page knows whose it is
                 placeholder="Drop a picture here\n or tap to choose one",
             )
         with gr.Column(scale=2, min_width=280):
@@ -129,6 +130,7 @@ def _picture_step(c: Controls, examples: list[Path]) -> None:
                 interactive=False,
                 buttons=[],
                 object_fit="cover",
+                visible=False,
                 elem_id="uce-examples",
             )
             c.pictures = gr.Gallery(
