@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.errors import ConfigError
-from uce.ui.bundle import write_bundle
 from uce.ui.jobs import Job, JobQueue
 from uce.ui.menu import Menu
 from uce.ui.pictures import pixel_at
@@ -144,11 +143,6 @@ class App:
         picture = self._picture(workspace)
         picture.undo()
         self._keep_selection(workspace, picture)
-
-    def bundle(self, workspace: Workspace) -> Path:
-        """Everything as one zip."""
-        self._free(workspace)
-        return write_bundle(workspace)
 
     def forget(self, workspace: Workspace) -> None:
         """Remove everything of a person now."""

@@ -8,8 +8,15 @@ from pathlib import Path
 from uce.core.errors import ConfigError
 from uce.ui.workspace import Workspace
 
+NAME = "my-words.zip"
 LEFT_OUT = ("stages",)
 """Folders of a run that only save time."""
+
+
+def bundle_of(workspace: Workspace) -> Path | None:
+    """The zip as it was last written, None where nothing was learned."""
+    path = workspace.folder / NAME
+    return path if path.is_file() else None
 
 
 def write_bundle(workspace: Workspace) -> Path:
@@ -21,7 +28,7 @@ def write_bundle(workspace: Workspace) -> Path:
     learned = [picture for picture in workspace.pictures if picture.run is not None]
     if not learned:
         raise ConfigError("there is nothing to download yet; learn some words first")
-    path = workspace.folder / "my-words.zip"
+    path = workspace.folder / NAME
     aside = path.with_suffix(".part")
     with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr("README.txt", _readme(workspace))

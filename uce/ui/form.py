@@ -77,6 +77,7 @@ def _fields(page: Page, section: Section) -> None:
 
 def _control(field: FormField) -> Any:
     common = {"label": field.label, "info": field.help, "interactive": True, "min_width": 220}
+    common["elem_id"] = f"uce-set-{field.key.replace('.', '-')}"
     if field.kind == "bool":
         return gr.Checkbox(field.value, **common)
     if field.kind == "choice":

@@ -169,7 +169,7 @@ def _things_step(c: Controls) -> None:
             label="Paint",
             sources=[],
             transforms=[],
-            layers=False,
+            layers=gr.LayerOptions(allow_additional_layers=False),
             brush=gr.Brush(default_size=24, colors=["rgba(255,64,129,0.75)"], default_color="rgba(255,64,129,0.75)",
                            color_mode="fixed"),
             eraser=gr.Eraser(default_size=24),
@@ -186,19 +186,19 @@ def _things_step(c: Controls) -> None:
 
 def _edit_controls(c: Controls) -> None:
     c.selected = gr.Dropdown([], label="Thing", info="or click on it in the picture", elem_id="uce-selected")
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="uce-pair"):
         c.name = gr.Textbox(label="Its word", max_length=41, max_lines=1, min_width=120, elem_id="uce-name")
-        c.rename = gr.Button("Rename", min_width=90, scale=0)
-    with gr.Row():
-        c.correct = gr.Button("Correct its shape", min_width=130, elem_id="uce-correct")
-        c.split = gr.Button("Split in two", min_width=110)
-        c.delete = gr.Button("Delete", min_width=80)
-    with gr.Row(equal_height=True):
+        c.rename = gr.Button("Rename", size="md", min_width=90, scale=0)
+    with gr.Row(elem_classes="uce-pair"):
         c.other = gr.Dropdown([], label="Make one thing with", min_width=120)
-        c.merge = gr.Button("Merge", min_width=90, scale=0)
+        c.merge = gr.Button("Merge", size="md", min_width=90, scale=0)
     with gr.Row():
-        c.add = gr.Button("Paint a thing that was missed", min_width=200, elem_id="uce-add")
-        c.undo = gr.Button("Undo", min_width=80)
+        c.split = gr.Button("Split in two", size="md", min_width=120)
+        c.delete = gr.Button("Delete", size="md", min_width=120)
+    with gr.Row():
+        c.correct = gr.Button("Correct its outline", size="md", min_width=120, elem_id="uce-correct")
+        c.add = gr.Button("Paint a missed thing", size="md", min_width=120, elem_id="uce-add")
+    c.undo = gr.Button("Undo", size="md")
 
 
 def _learn_step(c: Controls) -> None:
@@ -208,6 +208,7 @@ def _learn_step(c: Controls) -> None:
             c.samples = gr.Gallery(
                 label="What the words draw so far",
                 columns=4,
+                height="auto",
                 object_fit="contain",
                 interactive=False,
                 buttons=["download", "fullscreen"],

@@ -123,19 +123,6 @@ class Page:
             self.on(event, app.draw, c.prompt, c.count, c.seed, c.draw_steps)
         self._listen(c.go_draw.click, self._to_step(4), [self.key], c.all())
         self._listen(c.another.click, self._to_step(1), [self.key], c.all())
-        self.demo_download()
-
-    def demo_download(self) -> None:
-        """The zip is made when the button is pressed; the browser then takes it from a hidden link's click."""
-        c = self.c
-
-        def handle(key: Any) -> Any:
-            try:
-                return str(self.app.bundle(self.workspace(key)))
-            except UceError as error:
-                raise gr.Error(escape(friendly(error)), print_exception=False) from error
-
-        self._listen(c.download.click, handle, [self.key], [c.download])
 
     def _load(self, key: Any) -> dict[Any, Any]:
         workspace = self.app.workspaces.get(key) or self.app.workspaces.new()

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from uce.ui.app import App
+from uce.ui.bundle import bundle_of
 from uce.ui.jobs import CANCELLED, FAILED, QUEUED, Job
 from uce.ui.layout import Controls
 from uce.ui.pictures import overlay, samples_of, words
@@ -15,6 +16,10 @@ from uce.ui.workspace import PictureWork, Workspace
 
 Updates = dict[Any, Any]
 MAX_POINTS = 300
+LEARNING_TEXT = (
+    "<p>The words are being learned. Samples appear below and get better; the first ones may show nothing yet. You can "
+    "close or reload this page: the work goes on.</p>"
+)
 
 
 def everything(c: Controls, app: App, workspace: Workspace) -> Updates:
@@ -40,8 +45,8 @@ def progress(c: Controls, app: App, workspace: Workspace) -> Updates:
     }
     if job is not None and job.kind == "learn" and job.active:
         updates[c.losses] = loss_points(job)
-        updates[c.samples] = gr.Gallery(list(reversed(job.samples)), label="What the words draw so far")
-        updates[c.learn_text] = gr.HTML("")
+        updates[c.samples] = gr.Gallery(newest_first(job.samples), label="What the words draw so far")
+        updates[c.learn_text] = gr.HTML(LEARNING_TEXT)
     return updates
 
 
@@ -67,6 +72,12 @@ def _waiting(app: App, job: Job) -> str:
     return f"waiting: {_count(ahead, 'job')} before yours" if ahead else "next in line"
 
 
+def newest_first(samples: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Samples of the last update first; those of one update stay in order."""
+    ages = list(dict.fromkeys(caption.partition(",")[2] for _, caption in samples))
+    return sorted(samples, key=lambda sample: -ages.index(sample[1].partition(",")[2]))
+
+
 def loss_points(job: Job | None) -> Any:
     """Every update's loss, and a running average."""
     import pandas as pd
@@ -78,7 +89,8 @@ def loss_points(job: Job | None) -> Any:
         average = loss if number == 0 else 0.9 * average + 0.1 * loss
         if number % every == 0 or number == len(losses) - 1:
             rows += [(update, loss, "each update"), (update, average, "average")]
-    return pd.DataFrame(rows, columns=["update", "error", "curve"])
+    frame = pd.DataFrame(rows, columns=["update", "error", "curve"])
+    return frame.astype({"update": "int64", "error": "float64", "curve": "object"})  # an empty one has no types
 
 
 def _steps(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
@@ -163,11 +175,14 @@ def _learned(c: Controls, workspace: Workspace, picture: PictureWork | None) -> 
 
 
 def _drawing(c: Controls, workspace: Workspace) -> Updates:
+    bundle = bundle_of(workspace)
     return {
         c.words: words(workspace.pictures),
         c.draw: gr.Button(interactive=bool(workspace.runs) and not workspace.busy),
         c.drawings: gr.Gallery([(str(path), prompt) for path, prompt in workspace.drawings if path.is_file()]),
-        c.download: gr.DownloadButton(interactive=bool(workspace.runs) and not workspace.busy),
+        c.download: gr.DownloadButton(
+            value=None if bundle is None else str(bundle), interactive=bundle is not None and not workspace.busy
+        ),
     }
 
 

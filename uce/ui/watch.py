@@ -52,7 +52,7 @@ class Watcher:
         done = event.update / max(1, event.total)
         begin = STAGE_SHARE["optimizer"]
         self.job.share = begin + (LEARNED - begin) * done
-        self.job.note = f"learning the words: {event.update} of {event.total}"
+        self.job.note = f"update {event.update} of {event.total}"
         total = event.losses.get("total", next(iter(event.losses.values()), None))
         if total is not None:
             self.job.losses.append((event.update, float(total)))

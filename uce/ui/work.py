@@ -12,6 +12,7 @@ from uce import api
 from uce.core.errors import ConfigError, NothingFoundError
 from uce.core.files import write_picture
 from uce.core.run import Run
+from uce.ui.bundle import write_bundle
 from uce.ui.jobs import Job
 from uce.ui.menu import FINDING, LEARNING, Menu
 from uce.ui.things import Thing, Things, free_name
@@ -85,6 +86,7 @@ def learn_job(workspace: Workspace, menu: Menu, picture: PictureWork) -> Job:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         picture.learned_things = wanted
+        write_bundle(workspace)
         workspace.step = 3
 
     workspace.step = 3
@@ -152,6 +154,7 @@ def draw_job(
         for path, _ in workspace.drawings[KEPT_DRAWINGS:]:
             path.unlink(missing_ok=True)
         workspace.drawings = workspace.drawings[:KEPT_DRAWINGS]
+        write_bundle(workspace)
 
     workspace.step = 4
     return Job(workspace.id, "draw", f"Drawing {count} picture{'s' if count > 1 else ''}", work)
