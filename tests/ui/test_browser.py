@@ -49,13 +49,21 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def open_page(browser: Any, address: str, width: int = 1280) -> Any:
+def open_page(browser: Any, address: str, width: int = 1280, scheme: str = "light") -> Any:
     """A new person's page, ready."""
-    page = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True).new_page()
+    size = {"width": width, "height": 900}
+    page = browser.new_context(viewport=size, color_scheme=scheme, accept_downloads=True).new_page()
     page.set_default_timeout(WAIT)
     page.goto(address)
     page.wait_for_selector("#uce-upload input[type=file]", state="attached")
     return page
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture of the page, for people: `UCE_SCREENSHOTS=folder` says where."""
+    if folder := os.environ.get("UCE_SCREENSHOTS"):
+        page.wait_for_timeout(1500)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def set_number(page: Any, key: str, value: int) -> None:
@@ -74,27 +82,33 @@ def test_from_a_picture_to_a_download(browser: Any, address: str, tmp_path: Path
     page.set_input_files("#uce-upload input[type=file]", str(MEADOW))
     page.wait_for_selector("#uce-ticked input[type=checkbox]:visible")
     assert page.locator("#uce-ticked input[type=checkbox]").count() >= 2
+    shot(page, "things")
     page.locator("#uce-ticked input[type=checkbox]").last.click()
 
     page.click("#uce-settings > button")
     page.get_by_text("5. Learn: how the word is learned").click()
     set_number(page, "optimizer-steps", 12)
+    shot(page, "settings")
 
     page.click("#uce-learn")
     page.wait_for_selector("#uce-status [role=progressbar]")
     page.reload()
+    page.wait_for_selector("#uce-samples img")
+    shot(page, "learning")
     page.wait_for_selector("#uce-go-draw:visible")
     assert page.locator("#uce-samples img").count() >= 2
+    shot(page, "learned")
     page.click("#uce-go-draw")
 
     prompt = page.locator("#uce-prompt textarea")
-    page.wait_for_function("document.querySelector('#uce-prompt textarea').value.includes('<thing1>')")
-    page.locator("#uce-words button.thumbnail-item, #uce-words .gallery-item button").last.click()
-    page.wait_for_function("document.querySelector('#uce-prompt textarea').value.split('<').length > 2")
-    assert len(re.findall(r"<thing\d>", prompt.input_value())) == 2
+    playwright.expect(prompt).to_have_value(re.compile("<thing1>"), timeout=WAIT)
+    shot(page, "draw")
+    page.locator("#uce-words button:has(img)").last.click()
+    playwright.expect(prompt).to_have_value(re.compile(r"<thing\d>.*<thing\d>"), timeout=WAIT)
     page.click("#uce-draw")
     page.wait_for_selector("#uce-drawings img")
     page.wait_for_selector("#uce-stop", state="hidden")
+    shot(page, "drawn")
     page.wait_for_selector("#uce-download:not([disabled])")
     with page.expect_download() as download:
         page.click("#uce-download")
@@ -112,12 +126,42 @@ def test_from_a_picture_to_a_download(browser: Any, address: str, tmp_path: Path
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(browser: Any, address: str) -> None:
-    page = open_page(browser, address, width=390)
+    page = open_page(browser, address, width=390, scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shot(page, "phone")
     page.locator("#uce-examples button").nth(1).click()
     page.wait_for_selector("#uce-ticked input[type=checkbox]:visible")
     page.click("#uce-edit > button")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shot(page, "phone-things")
+
+
+def test_an_outline_is_corrected_with_the_brush(browser: Any, address: str) -> None:
+    page = open_page(browser, address)
+    page.locator("#uce-examples button:has(img)").nth(2).click()
+    page.wait_for_selector("#uce-ticked input[type=checkbox]:visible")
+    before = page.locator("#uce-ticked input[type=checkbox]").count()
+    page.click("#uce-edit > button")
+    page.click("#uce-add")
+    canvas = page.locator("#uce-editor canvas").first
+    canvas.wait_for()
+    page.wait_for_timeout(3000)  # the editor says nowhere that it is ready
+    box = canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    for step in range(12):
+        page.mouse.move(middle[0] + 4 * step, middle[1] + 3 * (step % 4))
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+    shot(page, "paint")
+    page.click("#uce-keep")
+    boxes = page.locator("#uce-ticked input[type=checkbox]")
+    playwright.expect(boxes).to_have_count(before + 1, timeout=WAIT)
+    page.click("#uce-correct")
+    canvas.wait_for()
+    page.wait_for_timeout(3000)
+    shot(page, "correct")
 
 
 def test_a_file_that_is_no_picture_is_a_note_on_the_page(browser: Any, address: str, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def settings_form(page: Page) -> None:
     page.on(c.find_again.click, page.app.find_again)
     with c.more:
 
-        @gr.render(inputs=[page.key, c.form], triggers=[c.form.change], show_progress="hidden")
+        @gr.render(inputs=[page.key, c.form], triggers=[c.form.change], show_progress="hidden")  # type: ignore[untyped-decorator]
         def form(key: Any, version: int) -> None:
             workspace = page.app.workspaces.get(key)
             chosen = workspace.chosen if workspace is not None else Chosen()

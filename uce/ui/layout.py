@@ -92,7 +92,7 @@ def lay_out(c: Controls, model_note: str, examples: list[Path], presets: tuple[s
         with gr.Step(STEPS[3], id=4, interactive=False) as c.step_draw:
             _draw_step(c)
     with gr.Accordion("Method and settings (nothing here has to be touched)", open=False, elem_id="uce-settings"):
-        with gr.Row():
+        with gr.Row(elem_classes="uce-pair"):
             c.preset = gr.Dropdown(
                 list(presets), value=presets[0], label="Preset", info="where the settings below begin", min_width=200
             )

@@ -30,7 +30,7 @@ def overlay(picture: PictureWork, selected: str | None) -> Image.Image:
 
 def _factor(picture: PictureWork) -> int:
     """By how much `draw_overlay` enlarges a picture."""
-    return max(1, -(-SHOWN_SIDE // max(picture.pixels.shape[:2])))
+    return max(1, -(-SHOWN_SIDE // int(max(picture.pixels.shape[:2]))))
 
 
 def pixel_at(picture: PictureWork, x: float, y: float) -> tuple[int, int]:
