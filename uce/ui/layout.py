@@ -85,11 +85,11 @@ def lay_out(c: Controls, model_note: str, examples: list[Path], presets: tuple[s
     with gr.Walkthrough(selected=1, elem_id="uce-steps") as c.steps:
         with gr.Step(STEPS[0], id=1):
             _picture_step(c, examples)
-        with gr.Step(STEPS[1], id=2, interactive=False) as c.step_things:
+        with gr.Step(STEPS[1], id=2) as c.step_things:
             _things_step(c)
-        with gr.Step(STEPS[2], id=3, interactive=False) as c.step_learn:
+        with gr.Step(STEPS[2], id=3) as c.step_learn:
             _learn_step(c)
-        with gr.Step(STEPS[3], id=4, interactive=False) as c.step_draw:
+        with gr.Step(STEPS[3], id=4) as c.step_draw:
             _draw_step(c)
     with gr.Accordion("Method and settings (nothing here has to be touched)", open=False, elem_id="uce-settings"):
         with gr.Row(elem_classes="uce-pair"):
@@ -150,7 +150,7 @@ def _things_step(c: Controls) -> None:
     with gr.Row(elem_id="uce-viewing") as c.viewing:
         with gr.Column(scale=3, min_width=300):
             c.overlay = gr.Image(
-                label="What was found (click on a thing to choose it)",
+                label="Click on a thing to choose it",
                 interactive=False,
                 buttons=["fullscreen"],
                 elem_id="uce-overlay",
@@ -225,6 +225,7 @@ def _learn_step(c: Controls) -> None:
                 x_title="update",
                 y_title="error",
                 buttons=[],
+                visible=False,
                 elem_id="uce-losses",
             )
     with gr.Row():

@@ -187,7 +187,8 @@ class Page:
         """Put the clicked word at the end of the text."""
         names = [thing.name for p in self.workspace(key).pictures if p.run for thing in p.learned_things]
         word = f"<{names[where.index]}>" if where.index < len(names) else ""
-        return f"{prompt.rstrip()} {word}".strip() if prompt.strip() else f"a photo of {word}"
+        text = prompt.rstrip()
+        return f"{text}{' and' if text.endswith('>') else ''} {word}" if text else f"a photo of {word}"
 
     def _forget(self, key: Any) -> dict[Any, Any]:
         try:

@@ -44,7 +44,7 @@ def progress(c: Controls, app: App, workspace: Workspace) -> Updates:
         c.timer: gr.Timer(active=workspace.busy),
     }
     if job is not None and job.kind == "learn" and job.active:
-        updates[c.losses] = loss_points(job)
+        updates[c.losses] = loss_plot(job)
         updates[c.samples] = gr.Gallery(newest_first(job.samples), label="What the words draw so far")
         updates[c.learn_text] = gr.HTML(LEARNING_TEXT)
     return updates
@@ -78,6 +78,12 @@ def newest_first(samples: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
     return sorted(samples, key=lambda sample: -ages.index(sample[1].partition(",")[2]))
 
 
+def loss_plot(job: Job | None) -> Any:
+    """The curve; hidden while there is none, since a plot that was drawn empty never gets its colours."""
+    points = loss_points(job)
+    return gr.LinePlot(points, visible=len(points) > 2)
+
+
 def loss_points(job: Job | None) -> Any:
     """Every update's loss, and a running average."""
     import pandas as pd
@@ -94,14 +100,8 @@ def loss_points(job: Job | None) -> Any:
 
 
 def _steps(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
-    found = picture is not None and picture.is_found
-    learning = workspace.busy and workspace.job is not None and workspace.job.kind == "learn"
-    learned = picture is not None and picture.run is not None
     return {
         c.steps: gr.Walkthrough(selected=workspace.step),
-        c.step_things: gr.Step(interactive=found),
-        c.step_learn: gr.Step(interactive=learning or learned),
-        c.step_draw: gr.Step(interactive=bool(workspace.runs)),
         c.pictures: gr.Gallery(
             [(one.pixels, one.name) for one in workspace.pictures],
             visible=bool(workspace.pictures),
@@ -121,7 +121,9 @@ def _things(c: Controls, workspace: Workspace, picture: PictureWork | None) -> U
     text = f"Learn {_count(len(wanted), 'word')}" if wanted else "Tick a thing to learn"
     shown = picture is not None and picture.is_found
     return {
-        c.overlay: overlay(picture, workspace.selected) if picture is not None and shown else None,
+        c.overlay: gr.Image(
+            overlay(picture, workspace.selected) if picture is not None and shown else None, visible=shown
+        ),
         c.things_text: gr.HTML(things_html(picture)),
         c.ticked: gr.CheckboxGroup(choices=names, value=wanted, visible=bool(names), interactive=free),
         c.learn: gr.Button(text, interactive=bool(wanted) and free),
@@ -142,7 +144,7 @@ def _things(c: Controls, workspace: Workspace, picture: PictureWork | None) -> U
 def things_html(picture: PictureWork | None) -> str:
     """A sentence about what was found, and what to do next."""
     if picture is None or not picture.is_found:
-        return ""
+        return "<h2>No things yet</h2><p>Go to <b>Picture</b> and drop one first.</p>"
     if not picture.things:
         return (
             "<h2>Nothing stood out</h2><p>Open <b>Change the things</b> below and paint what you mean, or try a "
@@ -161,14 +163,14 @@ def _learned(c: Controls, workspace: Workspace, picture: PictureWork | None) -> 
     if job is not None and job.kind == "learn" and job.active:
         return {c.go_draw: gr.Button(visible=False)}
     learned = picture is not None and picture.run is not None
-    text = ""
+    text = "<h2>No words yet</h2><p>Go to <b>Things</b>, tick some, and press <b>Learn</b>.</p>"
     if picture is not None and learned:
         names = ", ".join(f"<code>&lt;{escape(thing.name)}&gt;</code>" for thing in picture.learned_things)
         count = _count(len(picture.learned_things), "new word")
         text = f"<h2>Done: you have {count}</h2><p>{names}. Below is what they draw.</p>"
     return {
         c.learn_text: gr.HTML(text),
-        c.losses: loss_points(job),
+        c.losses: loss_plot(job),
         c.samples: gr.Gallery(samples_of(picture) if picture is not None else [], label="What the words draw"),
         c.go_draw: gr.Button(visible=learned),
     }
@@ -177,7 +179,10 @@ def _learned(c: Controls, workspace: Workspace, picture: PictureWork | None) -> 
 def _drawing(c: Controls, workspace: Workspace) -> Updates:
     bundle = bundle_of(workspace)
     return {
-        c.words: words(workspace.pictures),
+        c.words: gr.Gallery(
+            words(workspace.pictures),
+            label="Your words: click to put one into the text" if workspace.runs else "No words yet: learn some first",
+        ),
         c.draw: gr.Button(interactive=bool(workspace.runs) and not workspace.busy),
         c.drawings: gr.Gallery([(str(path), prompt) for path, prompt in workspace.drawings if path.is_file()]),
         c.download: gr.DownloadButton(
