@@ -23,7 +23,7 @@ CHROMIUM = os.environ.get("UCE_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 MEADOW = Path(__file__).parents[2] / "examples" / "meadow.png"
-WAIT = 300_000
+WAIT = 100_000
 """Milliseconds that anything may take: how long it does take is not what is tested."""
 
 
@@ -148,11 +148,12 @@ def test_an_outline_is_corrected_with_the_brush(browser: Any, address: str) -> N
     page.wait_for_timeout(3000)  # the editor says nowhere that it is ready
     box = canvas.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(*middle)
-    page.mouse.down()
-    for step in range(12):
-        page.mouse.move(middle[0] + 4 * step, middle[1] + 3 * (step % 4))
-    page.mouse.up()
+    with page.expect_response(lambda response: "component_server" in response.url):  # the strokes have arrived
+        page.mouse.move(*middle)
+        page.mouse.down()
+        for step in range(12):
+            page.mouse.move(middle[0] + 4 * step, middle[1] + 3 * (step % 4))
+        page.mouse.up()
     page.wait_for_timeout(1000)
     shot(page, "paint")
     page.click("#uce-keep")

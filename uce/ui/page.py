@@ -113,7 +113,7 @@ class Page:
         self.on(c.learn.click, app.learn)
         self._listen(c.correct.click, self._paint(new=False), [self.key], c.all())
         self._listen(c.add.click, self._paint(new=True), [self.key], c.all())
-        self.on(c.keep.click, app.paint, c.editor, c.painted_name)
+        self._listen(c.keep.click, self._keep, [self.key, c.editor, c.painted_name], c.all())
         self.on(c.back.click, lambda workspace: None)
 
     def _wire_drawing(self) -> None:
@@ -182,6 +182,16 @@ class Page:
             }
 
         return handle
+
+    def _keep(self, key: Any, value: dict[str, Any] | None, name: str | None) -> dict[Any, Any]:
+        """Take what was painted; where that cannot be, the brush stays, with its strokes."""
+        workspace = self.workspace(key)
+        try:
+            self.app.paint(workspace, value, name)
+        except UceError as error:
+            gr.Warning(escape(friendly(error)), title="Not yet")
+            return {}
+        return self.everything(workspace)
 
     def _insert(self, key: Any, prompt: str, where: gr.SelectData) -> str:
         """Put the clicked word at the end of the text."""
