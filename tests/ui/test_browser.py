@@ -197,19 +197,22 @@ def test_doors_that_the_app_does_not_need_are_closed(address: str) -> None:
         assert answer(f"{address}/gradio_api/{door}")[0] in (403, 404), door
 
 
-def test_a_forged_upload_reads_nothing(address: str) -> None:
-    """Gradio's own protocol, with a file of the server in the place of an upload."""
+@pytest.mark.parametrize("path", ["/etc/passwd", "http://127.0.0.1:1/x.png", "https://example.com/x.png"])
+def test_a_forged_upload_reads_nothing(address: str, path: str) -> None:
+    """Gradio's own protocol, with a file of the server, or an address, in the place of an upload."""
     config = json.loads(answer(f"{address}/config")[1])
     upload = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "uce-upload")
-    forged = {"path": "/etc/passwd", "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+    forged = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+    session = f"forged{abs(hash(path))}"
     handlers = [d for d in config["dependencies"] if [upload, "upload"] in d["targets"]]
     assert len(handlers) == 1
-    body = {"data": ["x" * 32, forged], "fn_index": handlers[0]["id"], "session_hash": "forged"}
+    body = {"data": ["x" * 32, forged], "fn_index": handlers[0]["id"], "session_hash": session}
     answer(f"{address}/gradio_api/queue/join", json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=forged", timeout=60) as stream:
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=60) as stream:
         lines = [json.loads(line[5:]) for line in stream if line.startswith(b"data:")]
     (ended,) = [line for line in lines if line["msg"] == "process_completed"]
-    assert ended["success"] is False and "root:" not in json.dumps(lines)
+    assert ended["success"] is False, ended
+    assert "root:" not in json.dumps(lines)
 
 
 def test_a_body_that_is_too_large_is_refused(address: str) -> None:

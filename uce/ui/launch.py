@@ -54,6 +54,7 @@ def served(host: str = HOST, port: int | None = None, **fixed: Any) -> Iterator[
 
         app = App(root, fixed, warm=True)
         demo = build(app)
+        _fetch_nothing()
         try:
             _, url, _ = demo.queue(default_concurrency_limit=8, api_open=False).launch(**_how(host, _port(host, port)))
         except OSError as error:
@@ -78,6 +79,21 @@ def _quiet(cache: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.pop("GRADIO_SHARE", None)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _fetch_nothing() -> None:
+    """Gradio fetches an address that a browser sends in the place of a file; ours has no use for that."""
+    import gradio as gr
+    from gradio import processing_utils
+
+    async def refuse(*args: Any, **kwargs: Any) -> str:
+        raise gr.Error("only files that were uploaded here can be used", print_exception=False)
+
+    def refuse_now(*args: Any, **kwargs: Any) -> str:
+        raise gr.Error("only files that were uploaded here can be used", print_exception=False)
+
+    processing_utils.async_ssrf_protected_download = refuse
+    processing_utils.save_url_to_cache = refuse_now
 
 
 def _port(host: str, port: int | None) -> int | None:

@@ -120,6 +120,8 @@ def _picture_step(c: Controls, examples: list[Path]) -> None:
                 interactive=False,  # until the page knows whose it is
                 placeholder="Drop a picture here\n or tap to choose one",
             )
+            # Gradio would open the file itself, fail without a word on what is no picture, and leave a copy behind.
+            c.upload.preprocess = lambda payload: None if payload is None else payload.path
         with gr.Column(scale=2, min_width=280):
             c.examples = gr.Gallery(
                 [(str(path), path.stem) for path in examples],
