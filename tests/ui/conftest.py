@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def app(tmp_path: Path, tiny_pipeline: Path) -> Iterator[App]:
 def person(app: App) -> Workspace:
     """Somebody who is in a hurry."""
     workspace = app.workspaces.new()
-    workspace.chosen = QUICK
+    workspace.chosen = copy.deepcopy(QUICK)
     return workspace
 
 

@@ -24,6 +24,7 @@ class Controls:
     status: Any = None
     stop: Any = None
     timer: Any = None
+    drop: Any = None
     upload: Any = None
     examples: Any = None
     pictures: Any = None
@@ -109,7 +110,7 @@ def lay_out(c: Controls, model_note: str, examples: list[Path], presets: tuple[s
 
 def _picture_step(c: Controls, examples: list[Path]) -> None:
     with gr.Row():
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=3, min_width=300, visible=False) as c.drop:  # until the page knows whose it is
             c.upload = gr.Image(
                 type="filepath",
                 format="png",
@@ -117,10 +118,10 @@ def _picture_step(c: Controls, examples: list[Path]) -> None:
                 label=f"Your picture (up to {MAX_BYTES // 1_000_000} MB)",
                 height=360,
                 elem_id="uce-upload",
-                interactive=False,  # until the page knows whose it is
                 placeholder="Drop a picture here\n or tap to choose one",
             )
             # Gradio would open the file itself, fail without a word on what is no picture, and leave a copy behind.
+            # An update of this control would make it anew, without this: show and hide `drop` instead.
             c.upload.preprocess = lambda payload: None if payload is None else payload.path
         with gr.Column(scale=2, min_width=280):
             c.examples = gr.Gallery(

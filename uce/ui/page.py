@@ -126,7 +126,7 @@ class Page:
 
     def _load(self, key: Any) -> dict[Any, Any]:
         workspace = self.app.workspaces.get(key) or self.app.workspaces.new()
-        ready = {self.c.upload: gr.Image(interactive=True), self.c.examples: gr.Gallery(visible=True)}
+        ready = {self.c.drop: gr.Column(visible=True), self.c.examples: gr.Gallery(visible=True)}
         shown = {**self.everything(workspace), **self._prompt(workspace)}
         return {self.key: workspace.id, self.c.form: 1, **ready, **shown}
 
