@@ -23,7 +23,7 @@ CHROMIUM = os.environ.get("UCE_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 MEADOW = Path(__file__).parents[2] / "examples" / "meadow.png"
-WAIT = 100_000
+WAIT = 300_000
 """Milliseconds that anything may take: how long it does take is not what is tested."""
 
 
