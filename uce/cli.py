@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from uce import __version__, cli_batch, cli_measure, cli_report, cli_tokens
+from uce import __version__, cli_batch, cli_measure, cli_report, cli_tokens, cli_ui
 from uce import completion as complete
 from uce.cli_options import (
     Device,
@@ -169,6 +169,7 @@ def ablate(
 cli_batch.register(app)
 cli_tokens.register(app)
 cli_report.register(app)
+cli_ui.register(app)
 
 
 @plugins_app.callback()

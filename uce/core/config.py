@@ -226,7 +226,17 @@ def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: 
         raise ConfigError(f"{where}: found {shown(first['input'])}, {message[0].lower()}{message[1:]}") from error
 
 
-def resolve_config(
+def resolve_config(manager: Manager, **layers: Any) -> Config:
+    """Resolve a configuration from the layers that `draft_config` describes.
+
+    Raises:
+        ConfigError: an unknown key or a value that is not allowed.
+        PluginError: an unknown plugin, or one that could not be loaded.
+    """
+    return _finish(manager, *draft_config(manager, **layers))
+
+
+def draft_config(
     manager: Manager,
     *,
     preset: str | None = None,
@@ -235,8 +245,8 @@ def resolve_config(
     refiners: Sequence[str] | None = None,
     values: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
-) -> Config:
-    """Resolve a configuration; each argument outranks those before it.
+) -> tuple[str, Draft]:
+    """The preset's name and what all layers say, not yet validated; each argument outranks those before it.
 
     Args:
         preset: name of a preset; None: the document's own, else "default".
@@ -247,8 +257,7 @@ def resolve_config(
         assignments: texts of `--set`.
 
     Raises:
-        ConfigError: an unknown key or a value that is not allowed.
-        PluginError: an unknown plugin, or one that could not be loaded.
+        ConfigError: an unknown preset, section or layout.
     """
     document = document or {}
     name = preset or str(document.get("preset", "default"))
@@ -269,7 +278,7 @@ def resolve_config(
             draft.set_value(section, setting, value)
     for text in assignments:
         _apply_assignment(draft, *parse_assignment(text))
-    return _finish(manager, name, draft)
+    return name, draft
 
 
 def _finish(manager: Manager, preset: str, draft: Draft) -> Config:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uce.core.config import Config
     from uce.core.picture import Picture
 
@@ -39,12 +41,15 @@ class Step:
         total: how many there will be.
         phase: such as "split" or "merged".
         losses: unweighted and weighted terms; tensors stay on the device until an observer asks (`float(value)`).
+        tokens: copies of what each concept token has become so far, per text encoder float32 (1, d) on the CPU (split
+            tokens averaged), for who wants to draw a sample now; None where the optimizer does not say.
     """
 
     update: int
     total: int
     phase: str = ""
     losses: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Callable[[], dict[str, dict[str, Tensor]]] | None = None
 
 
 @dataclass(frozen=True)

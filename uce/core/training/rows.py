@@ -72,10 +72,14 @@ class TokenRows:
                 rows_VD.mul_((norms[encoder] / rows_VD.norm(dim=1, keepdim=True)).clamp(max=1.0))
 
     @torch.no_grad()
+    def averages(self) -> dict[str, Tensor]:
+        """Per text encoder (K, D): each concept's split tokens averaged."""
+        return {e: rows.reshape(-1, self.num_concepts, rows.shape[1]).mean(dim=0) for e, rows in self.vectors.items()}
+
+    @torch.no_grad()
     def merge(self) -> None:
         """Average each concept's split tokens. As in the paper's code the moments of its first split live on."""
-        for encoder, rows_VD in self.vectors.items():
-            merged_KD = rows_VD.reshape(-1, self.num_concepts, rows_VD.shape[1]).mean(dim=0)
+        for encoder, merged_KD in self.averages().items():
             self.vectors[encoder] = merged_KD.requires_grad_(self.trained)
             self.first[encoder] = self.first[encoder][: self.num_concepts].clone()
             self.second[encoder] = self.second[encoder][: self.num_concepts].clone()

@@ -129,7 +129,7 @@ class UpdateLoop(ABC):
             if len(self.pending) >= self._flush_every:
                 self._flush()
             losses = dict(zip(self.terms, terms.unbind(), strict=True))
-            self.context.emit(Step(update.number, self.total, update.phase, losses))
+            self.context.emit(Step(update.number, self.total, update.phase, losses, self._tokens))
             if every and update.number % every == 0:
                 self._save(update.number)
         self._flush()
@@ -137,6 +137,11 @@ class UpdateLoop(ABC):
         embeddings = {encoder: rows.detach().cpu()[:, None] for encoder, rows in self.rows.vectors.items()}
         trained = self.weights.export() if self.weights else None
         return LearnedConcepts(self.plan.tokens, embeddings, trained, tuple(self.history))
+
+    def _tokens(self) -> dict[str, dict[str, Tensor]]:
+        """What the tokens are now, for observers."""
+        rows = self.rows.averages()
+        return {t: {e: rows[e][k : k + 1].cpu() for e in rows} for k, t in enumerate(self.plan.tokens)}
 
     @property
     def _flush_every(self) -> int:

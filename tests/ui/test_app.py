@@ -1,0 +1,195 @@
+"""From a dropped picture to a zip, without a browser, on a tiny random model."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from ui_fixtures import wait
+
+import uce
+from uce.core.errors import ConfigError, ImageError
+from uce.ui import jobs
+from uce.ui.app import App
+from uce.ui.bundle import bundle_of
+from uce.ui.uploads import MAX_SIDE, bounded, take_picture
+from uce.ui.work import find_job, lay_masks
+from uce.ui.workspace import MAX_PICTURES, Workspace, Workspaces
+
+Drop = Callable[..., None]
+
+
+def names(workspace: Workspace) -> list[str]:
+    assert workspace.picture is not None
+    return [thing.name for thing in workspace.picture.things]
+
+
+def same_without_samples(person: Workspace, plain: Path) -> None:
+    """Drawing samples on the way must not change what is learned."""
+    picture = person.picture
+    assert picture is not None and picture.run is not None
+    shutil.copytree(picture.found, plain)
+    lay_masks(plain / "masks", picture.learned_things)
+    quick = ["optimizer.steps=3", "optimizer.merge_step=1", "run.samples=0"]
+    by_hand = uce.learn(plain, names=[thing.name for thing in picture.learned_things], set=quick, device="cpu")
+    for file in ("embeddings.safetensors", "history.csv"):
+        assert (by_hand.path / file).read_bytes() == (picture.run.path / file).read_bytes()
+
+
+def test_from_a_picture_to_a_zip(app: App, person: Workspace, drop: Drop) -> None:
+    drop(person)
+    assert person.job is not None and person.job.status == jobs.DONE, person.job
+    assert names(person) == ["thing1", "thing2", "thing3"] and person.step == 2
+    app.select(person, "thing1")
+    app.rename(person, "Red Ball")
+    app.tick(person, ["red-ball", "thing2"])
+    app.learn(person)
+    wait(person)
+    assert person.job.status == jobs.DONE, person.job.problem
+    assert len(person.job.losses) == 3 and person.job.samples, "losses and samples come while it learns"
+    picture = person.picture
+    assert picture is not None and picture.run is not None and not picture.changed
+    assert [concept.token for concept in picture.run.concepts] == ["<red-ball>", "<thing2>"]
+    same_without_samples(person, app.root / "plain")
+    app.draw(person, "a photo of <red-ball> and <thing2>", 2, 5, 5)
+    wait(person)
+    assert person.job.status == jobs.DONE, person.job.problem
+    assert len(person.drawings) == 2
+    path = bundle_of(person)
+    assert path is not None
+    with zipfile.ZipFile(path) as bundle:
+        inside = set(bundle.namelist())
+        assert {"README.txt", "scene/report.html", "scene/tokens/red-ball.safetensors", "scene/masks/0.png"} <= inside
+        assert len([name for name in inside if name.startswith("drawn/")]) == 2
+        assert not [name for name in inside if "/stages/" in name]
+        for name in inside:
+            assert str(app.root).encode() not in bundle.read(name), f"{name} tells where the server keeps it"
+
+
+def test_words_of_several_pictures_in_one_prompt(app: App, person: Workspace, drop: Drop) -> None:
+    for number in range(2):
+        drop(person, f"scene{number}.png")
+        app.tick(person, names(person)[:1])
+        app.learn(person)
+        wait(person)
+    assert [picture.learned_things[0].name for picture in person.pictures] == ["thing1", "thing4"]
+    app.draw(person, "<thing1> and <thing4>", 1, 0, 5)
+    wait(person)
+    assert person.job is not None and person.job.status == jobs.DONE, person.job.problem
+    with pytest.raises(ConfigError, match="<dog> has not been learned"):
+        app.draw(person, "a <dog>", 1, 0, 5)
+
+
+def test_stop_while_it_learns_loses_nothing(app: App, person: Workspace, drop: Drop) -> None:
+    drop(person)
+    assert person.picture is not None
+    person.chosen.values = {**person.chosen.values, "optimizer.steps": 5000}
+    app.learn(person)
+    with pytest.raises(ConfigError, match="wait until"):
+        app.split(person)
+    while person.job is not None and not person.job.losses:
+        assert person.busy, person.job.problem
+    app.stop(person)
+    wait(person)
+    assert person.job is not None and person.job.status == jobs.CANCELLED
+    assert person.picture.run is None and names(person) == ["thing1", "thing2", "thing3"]
+    assert not (person.picture.folder / "learning").exists()
+
+
+def test_two_people_do_not_mix(app: App, person: Workspace, drop: Drop) -> None:
+    other = app.workspaces.new()
+    drop(person)
+    assert not other.pictures and other.id != person.id and other.folder != person.folder
+    assert app.workspaces.get(person.id) is person and app.workspaces.get("x" * 32) is None
+    assert app.workspaces.get("../../etc") is None and app.workspaces.get({"path": "/etc/passwd"}) is None
+    with pytest.raises(ConfigError, match="drop a picture first"):
+        app.learn(other)
+    app.forget(person)
+    assert not person.folder.exists() and app.workspaces.get(person.id) is None
+
+
+def test_editing_can_be_undone(app: App, person: Workspace, drop: Drop) -> None:
+    drop(person)
+    app.select(person, "thing1")
+    app.merge(person, "thing2")
+    assert names(person) == ["thing1", "thing3"]
+    app.delete(person)
+    assert names(person) == ["thing3"] and person.selected == "thing3"
+    app.undo(person)
+    app.undo(person)
+    assert names(person) == ["thing1", "thing2", "thing3"]
+    with pytest.raises(ConfigError, match="nothing to undo"):
+        app.undo(person)
+
+
+def test_painted_things_are_learned_where_nothing_stood_out(app: App, person: Workspace, drop: Drop) -> None:
+    person.chosen.refiners = ["saliency"]
+    person.chosen.values = {**person.chosen.values, "refiner.saliency.threshold": 1000.0}
+    drop(person)
+    assert person.job is not None and person.job.status == jobs.DONE, person.job.problem
+    assert names(person) == []
+    layer = np.zeros((90, 120, 4), np.uint8)
+    layer[20:64, 8:52] = 255
+    app.paint(person, {"layers": [layer]}, None)
+    assert names(person) == ["thing1"]
+    app.learn(person)
+    wait(person)
+    assert person.job.status == jobs.DONE, person.job.problem
+
+
+def test_uploads_are_made_anew_and_deleted(app: App, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    path = app.cache / "holiday.jpg"
+    Image.new("RGB", (3000, 1500), "red").save(path, exif=exif)
+    pixels = take_picture(path, app.cache)
+    assert pixels.shape == (MAX_SIDE // 2, MAX_SIDE, 3) and not path.exists()
+    person = app.workspaces.new()
+    assert b"where I live" not in person.add_picture(pixels, "../../Holiday.JPG").file.read_bytes()
+    assert person.pictures[0].name == "holiday" and person.pictures[0].folder.parent == person.folder
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [("a.png", b"", "empty"), ("a.png", b"not a picture", "not a picture"), ("a.svg", b"<svg/>", "not a picture")],
+)
+def test_files_that_are_no_pictures_are_refused_and_deleted(app: App, name: str, data: bytes, message: str) -> None:
+    path = app.cache / name
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=message) as refused:
+        take_picture(path, app.cache)
+    assert not path.exists() and str(app.cache) not in str(refused.value)
+
+
+def test_only_uploads_can_be_used(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "mine.png"
+    Image.new("RGB", (64, 64)).save(path)
+    with pytest.raises(ImageError, match="uploaded here"):
+        take_picture(path, app.cache)
+    assert path.exists(), "a file that is not ours is left alone"
+    with pytest.raises(ImageError, match="at least 16"):
+        bounded(np.zeros((8, 64, 3), np.uint8))
+
+
+def test_idle_work_is_swept_and_pictures_are_counted(tmp_path: Path) -> None:
+    spaces = Workspaces(tmp_path, keep_seconds=0)
+    person = spaces.new()
+    for number in range(MAX_PICTURES):
+        person.add_picture(np.zeros((20, 20, 3), np.uint8), f"{number}.png")
+    with pytest.raises(ConfigError, match="20 pictures already"):
+        person.add_picture(np.zeros((20, 20, 3), np.uint8), "more.png")
+    spaces.sweep()
+    assert spaces.get(person.id) is None and not person.folder.exists()
+
+
+def test_a_job_needs_a_ticked_thing(app: App, person: Workspace, drop: Drop) -> None:
+    drop(person)
+    app.tick(person, [])
+    with pytest.raises(ConfigError, match="tick at least one"):
+        app.learn(person)
+    assert person.picture is not None and find_job(person, app.menu, person.picture).kind == "find"
