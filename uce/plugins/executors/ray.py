@@ -93,6 +93,8 @@ def _connect(ray: Any) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         path = os.pathsep.join(entry for entry in sys.path if entry)
         options |= {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+        # Ray's own default is 15: beside anything else on this machine the batch would hardly move
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(**options)
     except Exception as error:
