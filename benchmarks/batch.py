@@ -88,7 +88,7 @@ def run_batch(
     if killer is not None:
         killer.stop()
     wall = time.monotonic() - started
-    if driver.returncode not in (0, 2):
+    if driver.returncode not in (0, 2) or not document:
         raise SystemExit(f"{executor} ended with code {driver.returncode}")
     rows = [json.loads(line) for line in (out / "batch.jsonl").read_text(encoding="utf-8").splitlines()]
     active = 1 if executor == "local" else workers

@@ -160,7 +160,7 @@ class _Crew:
         """An actor died: another takes its place, and its picture, first of all."""
         if work is None:
             self.dead_on_arrival += 1
-            if "creation task" in str(error) or self.dead_on_arrival > 10 * (self.retries + 1):
+            if "error raised in its creation task" in str(error) or self.dead_on_arrival > 10 * (self.retries + 1):
                 raise PluginError(_broken(error)) from error
         elif work[1] > self.retries:
             yield lost(work[0], work[1], type(error).__name__)
