@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 @takes_run_options("resume", "overwrite")
 def batch(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, patterns, lists, URLs.")
+        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, patterns, lists, data sets, URLs.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for index and runs.")],
     executor: Annotated[

@@ -42,7 +42,7 @@ def test_same_bytes_whoever_works(pictures: Path, base: Options, stable_bytes: B
     assert (alone.path / name).read_bytes() == (one.run("scene-2").path / name).read_bytes()
     assert not list((tmp_path / "two" / "work").glob("worker-*")), "workers leave no locks behind"
     page = (tmp_path / "one" / "batch.html").read_text(encoding="utf-8")
-    assert page.count("<figure>") == 4 and 'src="runs/scene-2/overlay.png"' in page
+    assert page.count("<figure class=") == 4 and 'src="runs/scene-2/overlay.png"' in page
 
 
 def test_a_failure_is_written_down_and_the_rest_done(pictures: Path, base: Options, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import uce
@@ -140,6 +140,7 @@ def test_names_are_derived_and_distinct() -> None:
     assert names("/a/x-2.png", "/a/x.png", "/b/x.png") == ["x-2", "x", "x-3"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(max_size=60), max_size=8, unique=True))
 def test_no_source_leads_out_of_the_folder(sources: list[str]) -> None:
     found = names(*sources)
@@ -182,6 +183,28 @@ def test_parquet_holds_the_index(tmp_path: Path) -> None:
     assert write_parquet(tmp_path / "batch.parquet", [row])
     read = parquet.read_table(tmp_path / "batch.parquet").to_pylist()
     assert read == [{**row, "options": '{"seed": 3}'}]
+
+
+def test_data_sets(pictures: Path, base: dict[str, Any], tmp_path: Path) -> None:
+    datasets: Any = pytest.importorskip("datasets", reason="datasets is not installed: extra [datasets]")
+    files = sorted(pictures.iterdir())
+    features = datasets.Features({"image": datasets.Image()})
+    rows = {"image": [{"bytes": path.read_bytes(), "path": None} for path in files]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "hub" / "data" / "train-0.parquet")
+    (tmp_path / "hub" / "README.md").write_text("a card")
+    assert len(read_sources([tmp_path / "saved", tmp_path / "hub"])) == 8
+    done = uce.batch(tmp_path / "saved", tmp_path / "out", localize_only=True, **base)
+    assert [row["name"] for row in done.rows] == ["row-0", "row-1", "row-2", "row-3"]
+    assert {row["status"] for row in done.rows} == {"localized"}
+    plain = uce.batch(pictures, tmp_path / "plain", localize_only=True, **base)
+    assert [row["digest"] for row in done.rows] == [row["digest"] for row in plain.rows]
+    one = f"dataset://{tmp_path / 'hub' / 'data' / 'train-0.parquet'}#image/train-0-2"
+    (tmp_path / "list.csv").write_text(f"image,seed,name\n{one},4,mine\n")
+    named = uce.batch(tmp_path / "list.csv", tmp_path / "listed", localize_only=True, **base)
+    assert named.rows[0]["digest"] == plain.rows[2]["digest"] and named.rows[0]["options"] == {"seed": 4}
+    assert named.run("mine").info["input"]["name"] == "train-0-2"
 
 
 Cli = Callable[..., tuple[int, str, str]]

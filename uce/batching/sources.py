@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.config import SINGLE_STAGES
+from uce.core.dataset_files import is_row, is_saved, list_rows
 from uce.core.documents import parse_json, parse_yaml, shown
 from uce.core.errors import ConfigError, ImageError, unknown_name
 from uce.core.urls import find_urls, is_url, read_url
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
+TABLES = (".parquet",)
 COLUMNS = ("image", "name", "seed", "concepts", "names", *SINGLE_STAGES, "refiner")
 _SETTING = re.compile(r"(extractor|clusterer|refiner|initializer|optimizer|run)(\.[A-Za-z0-9_-]+){1,2}")
 _FOR_ALL = ("run.device", "run.precision", "run.threads", "run.micro_batch")
@@ -30,7 +32,7 @@ class Entry:
     """One picture of a batch.
 
     Attributes:
-        source: an absolute path, or a URL.
+        source: an absolute path, a URL, or the row of a data set (`uce.core.dataset_files`).
         asked: the name that a list gives it.
         options: keyword arguments of `Options` that are its own.
     """
@@ -49,7 +51,8 @@ def read_sources(sources: Iterable[str | Path]) -> list[Entry]:
     """Every picture that is meant, in order, each once.
 
     Args:
-        sources: pictures, folders (and what is below them), patterns, lists, or URLs of any of these.
+        sources: pictures, folders (and what is below them), patterns, lists, or URLs of any of these; data sets that
+            `datasets` saved, and Parquet files with pictures in them.
 
     Raises:
         ConfigError: a source that is not there or stands for no picture, or a line of a list that is not understood.
@@ -61,9 +64,14 @@ def read_sources(sources: Iterable[str | Path]) -> list[Entry]:
 
 
 def _entries(source: str) -> Iterator[Entry]:
+    if is_row(source):  # as an index names it
+        yield Entry(source)
+        return
     for name in find_urls(source) if is_url(source) else _paths(source):
         if name.lower().endswith(LISTS):
             yield from _read_list(name)
+        elif not is_url(name) and (name.lower().endswith(TABLES) or is_saved(Path(name))):
+            yield from map(Entry, list_rows(Path(name)))
         else:
             yield Entry(name)
 
@@ -79,10 +87,11 @@ def _paths(source: str) -> list[str]:
 def _found_paths(source: str) -> list[str]:
     path = Path(source)
     if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
-        found = [file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts)]
+        found = [path] if is_saved(path) else _inside(path, PICTURES) or _inside(path, TABLES)
         if not found:
-            raise ConfigError(f"the folder {source} holds no picture ({', '.join(PICTURES)}); give another")
+            raise ConfigError(
+                f"the folder {source} holds no picture ({', '.join(PICTURES)}) and no data set; give another"
+            )
     elif path.exists():
         found = [path]
     elif any(letter in source for letter in "*?["):
@@ -92,6 +101,12 @@ def _found_paths(source: str) -> list[str]:
     else:
         raise ConfigError(f"{source} does not exist; give a picture, a folder, a pattern, a list or a URL")
     return [str(file.absolute()) for file in found]
+
+
+def _inside(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files in a folder and below it, hidden ones left out."""
+    inside = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    return [file for file in inside if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
 
 
 def _read_list(name: str) -> Iterator[Entry]:
@@ -106,7 +121,7 @@ def _read_list(name: str) -> Iterator[Entry]:
         if not isinstance(row.get("image"), str) or not row["image"].strip():
             raise ConfigError(f"{where}: there is no image; give each line one, in the column or key 'image'")
         image = row["image"].strip()
-        if not is_url(image):
+        if not is_row(image) and not is_url(image):
             base = name.rpartition("/")[0]
             image = f"{base}/{image}" if is_url(name) else str((Path(name).parent / image).absolute())
         asked = row.get("name")

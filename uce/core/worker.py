@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from uce.core.attempts import FINISHED, attempt
+from uce.core.dataset_files import is_row, read_row
 from uce.core.errors import RunFolderError, UceError
 from uce.core.jobs import Assignment, Job, Outcome
 from uce.core.localizing import Work, open_work
@@ -47,7 +48,9 @@ def finished_status(folder: RunFolder, localize_only: bool) -> str | None:
 
 
 def read_source(source: str) -> RgbArray:
-    """A picture by path or URL, as `load_rgb`."""
+    """A picture by path, URL or row of a data set, as `load_rgb`."""
+    if is_row(source):
+        return read_row(source)
     return rgb_of_bytes(read_url(source), source) if is_url(source) else load_rgb(source)
 
 
@@ -102,7 +105,8 @@ class Worker(AbstractContextManager["Worker"]):
         config = Options(**job.options).resolve(self.manager, base=self.assignment.config)
         original = read_source(job.source)
         continued = _begun_alike(folder, config.to_dict(), picture_digest(original))
-        name = job.source.rstrip("/").rpartition("/")[2] if is_url(job.source) else Path(job.source).name
+        named = is_url(job.source) or is_row(job.source)
+        name = job.source.rstrip("/").rpartition("/")[2] if named else Path(job.source).name
         return open_work(self.manager, config, original, name, folder, continued=continued, overwrite=True)
 
     def close(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +16,10 @@ from pydantic import Field
 
 import uce
 from uce.core.errors import PluginError, RunFolderError, UceError
+from uce.core.jobs import Assignment, Job, Outcome, lost
 
 if TYPE_CHECKING:
-    from uce.core.jobs import Assignment, Job, Outcome
+    from collections.abc import Iterator, Sequence
 
 
 log = logging.getLogger(__name__)
@@ -29,19 +33,23 @@ class RayExecutor:
     class Settings(uce.Settings):
         workers: int = Field(0, ge=0, le=100_000, description="actors; 0: as many as the cluster has room for")
         retries: int = Field(2, ge=0, le=100, description="times a picture is done again after its actor died")
+        per_gpu: int = Field(1, ge=1, le=64, description="actors that share one GPU, each with a model of its own")
 
     @uce.hookimpl
     def uce_execute(self, jobs: Sequence[Job], assignment: Assignment, settings: Settings) -> Iterator[Outcome]:
-        """Start actors with one GPU each, or as many CPUs as a worker has threads; each pulls a picture at a time.
-
-        Ray replaces an actor that died, or whose machine did, and gives the replacement the same picture again.
+        """Start actors with one GPU each (or a share), or as many CPUs as a worker has threads; each pulls a picture at
+        a time. An actor that died, or whose machine did, is replaced, and its picture done again.
         """
         ray = _ray()
         ours = not ray.is_initialized()
         try:
             if ours:
                 _connect(ray)
-            yield from _work(ray, jobs, assignment, settings)
+            crew = _Crew(ray, jobs, assignment, settings)
+            try:
+                yield from crew.work()
+            finally:
+                crew.stop()
         finally:
             if ours:
                 ray.shutdown()
@@ -54,6 +62,10 @@ class _Actor:
         self.assignment, self.worker = assignment, None
         if Path(folder).is_dir():
             os.chdir(folder)  # settings may name files as the driver sees them
+
+    def ready(self) -> tuple[str, str]:
+        """Answered once the actor has found its place."""
+        return "ready", ""
 
     def do(self, job: str) -> tuple[str, str]:
         """("outcome", its text) or ("refused", why)."""
@@ -85,6 +97,8 @@ def _connect(ray: Any) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         path = os.pathsep.join(entry for entry in sys.path if entry)
         options |= {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+        # Ray's own default is 15: beside anything else on this machine the batch would hardly move
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(**options)
     except Exception as error:
@@ -92,43 +106,88 @@ def _connect(ray: Any) -> None:
         raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; check RAY_ADDRESS") from error
 
 
-def _work(ray: Any, jobs: Sequence[Job], assignment: Assignment, settings: RayExecutor.Settings) -> Iterator[Outcome]:
-    from uce.core.jobs import Outcome, lost
+class _Crew:
+    """The actors, what each does, and the jobs that are left. An actor holds a picture only once it is there.
 
-    share = {"num_gpus": 1, "num_cpus": 1} if assignment.device == "cuda" else {"num_cpus": assignment.threads}
-    actor_class = ray.remote(max_restarts=-1, max_task_retries=settings.retries, **share)(_Actor)
-    left = iter(jobs)
-    actors = [
-        actor_class.remote(assignment.to_text(), str(Path.cwd()))
-        for _ in range(min(_room(ray, share, settings.workers), len(jobs)))
-    ]
-    running: dict[Any, tuple[Any, Job]] = {}
-    for actor, job in zip(actors, left, strict=False):
-        running[actor.do.remote(job.to_text())] = actor, job
-    while running:
-        ended, _ = ray.wait(list(running), num_returns=1)
-        actor, job = running.pop(ended[0])
-        try:
-            kind, text = ray.get(ended[0])
-        except ray.exceptions.RayError as error:
-            log.warning("actors died over %s (%s)", job.name, type(error).__name__)
-            yield lost(job, settings.retries + 1, type(error).__name__)
-        else:
+    Ray places actors and notices when one is gone, with its machine if need be; a new one takes its place. One that
+    waits for room, because the machine of another is gone for good, keeps no picture waiting.
+    """
+
+    def __init__(self, ray: Any, jobs: Sequence[Job], assignment: Assignment, settings: RayExecutor.Settings) -> None:
+        self.ray, self.retries = ray, settings.retries
+        share: dict[str, float] = {"num_cpus": assignment.threads}
+        if assignment.device == "cuda":
+            share = {"num_gpus": 1 / settings.per_gpu, "num_cpus": 1}
+        self.make = functools.partial(ray.remote(**share)(_Actor).remote, assignment.to_text(), str(Path.cwd()))
+        self.left = deque((job, 1) for job in jobs)
+        self.calls: dict[Any, tuple[Any, tuple[Job, int] | None]] = {}
+        self.idle: list[Any] = []
+        self.dead_on_arrival = 0
+        for _ in range(min(_room(ray, share, settings.workers), len(jobs))):
+            self._hire()
+
+    def work(self) -> Iterator[Outcome]:
+        """Until every job has an outcome."""
+        while self.left or any(work is not None for _, work in self.calls.values()):
+            ended, _ = self.ray.wait(list(self.calls), num_returns=1)
+            actor, work = self.calls.pop(ended[0])
+            try:
+                kind, text = self.ray.get(ended[0])
+            except self.ray.exceptions.RayTaskError as error:  # no picture's fault: those are outcomes
+                raise PluginError(_broken(error)) from error
+            except self.ray.exceptions.RayError as error:
+                yield from self._lost(work, error)
+                continue
             if kind == "refused":
                 raise RunFolderError(text)
-            yield Outcome.from_text(text)
-        following = next(left, None)
-        if following is not None:
-            running[actor.do.remote(following.to_text())] = actor, following
+            if work is not None:
+                yield dataclasses.replace(Outcome.from_text(text), attempts=work[1])
+            self.idle.append(actor)
+            self._hand_out()
+
+    def stop(self) -> None:
+        """End what still works: what a picture has done is on the disk."""
+        for actor in [*self.idle, *(actor for actor, _ in self.calls.values())]:
+            with contextlib.suppress(Exception):  # gone already, or the cluster is
+                self.ray.kill(actor)
+
+    def _hire(self) -> None:
+        actor = self.make()
+        self.calls[actor.ready.remote()] = actor, None
+
+    def _hand_out(self) -> None:
+        while self.left and self.idle:
+            actor, work = self.idle.pop(), self.left.popleft()
+            self.calls[actor.do.remote(work[0].to_text())] = actor, work
+
+    def _lost(self, work: tuple[Job, int] | None, error: Exception) -> Iterator[Outcome]:
+        """An actor died: another takes its place, and its picture, first of all."""
+        if work is None:
+            self.dead_on_arrival += 1
+            if "error raised in its creation task" in str(error) or self.dead_on_arrival > 10 * (self.retries + 1):
+                raise PluginError(_broken(error)) from error
+        elif work[1] > self.retries:
+            log.warning("actors died over %s (%s)", work[0].name, type(error).__name__)
+            yield lost(work[0], work[1], type(error).__name__)
+        else:
+            self.left.appendleft((work[0], work[1] + 1))
+        self._hire()
+        self._hand_out()
 
 
-def _room(ray: Any, share: dict[str, int], asked: int) -> int:
+def _broken(error: Exception) -> str:
+    """What is wrong with the cluster rather than with a picture; the last line of Ray's own text says it."""
+    cause = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
+    return f"executor 'ray': an actor cannot work: {cause}; every machine needs this uce, its plugins and this Python"
+
+
+def _room(ray: Any, share: dict[str, float], asked: int) -> int:
     """Actors to start: an actor that has to wait for room would keep its picture waiting, too."""
     found = ray.cluster_resources()
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     room = min(int(found.get(names[key], 0) // amount) for key, amount in share.items())
     if room < 1:
-        wanted = " and ".join(f"{amount} {names[key]}" for key, amount in share.items())
+        wanted = " and ".join(f"{amount:g} {names[key]}" for key, amount in share.items())
         raise PluginError(
             f"executor 'ray': a worker needs {wanted}, the cluster has {int(found.get('CPU', 0))} CPU and "
             f"{int(found.get('GPU', 0))} GPU; lower run.threads, or add machines"
