@@ -120,9 +120,6 @@ def _picture_step(c: Controls, examples: list[Path]) -> None:
                 elem_id="uce-upload",
                 placeholder="Drop a picture here\n or tap to choose one",
             )
-            # Gradio would open the file itself, fail without a word on what is no picture, and leave a copy behind.
-            # An update of this control would make it anew, without this: show and hide `drop` instead.
-            c.upload.preprocess = lambda payload: None if payload is None else payload.path
         with gr.Column(scale=2, min_width=280):
             c.examples = gr.Gallery(
                 [(str(path), path.stem) for path in examples],

@@ -81,14 +81,15 @@ class Page:
         self._listen(event, handle, [self.key], self.c.all())
 
     @staticmethod
-    def _listen(event: Any, handle: Callable[..., Any], inputs: Any, outputs: Any) -> None:
-        event(handle, inputs, outputs, show_progress="hidden", api_visibility="private")
+    def _listen(event: Any, handle: Callable[..., Any], inputs: Any, outputs: Any, **how: Any) -> None:
+        event(handle, inputs, outputs, show_progress="hidden", api_visibility="private", **how)
 
     def _wire(self) -> None:
         app, c = self.app, self.c
         self.demo.load(self._load, [self.key], [self.key, *c.all()], show_progress="hidden", api_visibility="private")
         self._listen(c.timer.tick, self._tick, [self.key], c.all())
-        self._listen(c.upload.upload, self._upload, [self.key, c.upload], c.all())
+        # Gradio would open the file itself, fail without a word on what is no picture, and leave a copy behind.
+        self._listen(c.upload.upload, self._upload, [self.key, c.upload], c.all(), preprocess=False)
         self.on_select(c.examples.select, app.example)
         self.on_select(c.pictures.select, app.show)
         self.on(c.stop.click, app.stop)
@@ -143,10 +144,11 @@ class Page:
             return {}
         return {self.c.prompt: show.first_prompt(workspace)}
 
-    def _upload(self, key: Any, path: str | None) -> dict[Any, Any]:
+    def _upload(self, key: Any, file: dict[str, Any] | None) -> dict[Any, Any]:
+        """Take an uploaded file, as Gradio describes it."""
         workspace = self.workspace(key)
         try:
-            self.app.upload(workspace, path)
+            self.app.upload(workspace, None if file is None else file["path"])
         except UceError as error:
             gr.Warning(escape(friendly(error)), title="This picture cannot be used")
         return {**self.everything(workspace), self.c.upload: None}
@@ -165,14 +167,14 @@ class Page:
 
         return handle
 
-    def _paint(self, *, new: bool) -> Callable[[Any], dict[Any, Any]]:
+    def _paint(self, *, new: bool) -> Callable[[Any], Any]:
         """Show the brush, with the thing's mask as paint or with none."""
 
-        def handle(key: Any) -> dict[Any, Any]:
+        def handle(key: Any) -> Any:
             workspace, c = self.workspace(key), self.c
             picture = workspace.picture
             if picture is None:
-                return {}
+                return gr.skip()
             thing = None if new else find(picture.things, workspace.selected)
             return {
                 c.viewing: gr.Row(visible=False),
@@ -183,14 +185,14 @@ class Page:
 
         return handle
 
-    def _keep(self, key: Any, value: dict[str, Any] | None, name: str | None) -> dict[Any, Any]:
+    def _keep(self, key: Any, value: dict[str, Any] | None, name: str | None) -> Any:
         """Take what was painted; where that cannot be, the brush stays, with its strokes."""
         workspace = self.workspace(key)
         try:
             self.app.paint(workspace, value, name)
         except UceError as error:
             gr.Warning(escape(friendly(error)), title="Not yet")
-            return {}
+            return gr.skip()
         return self.everything(workspace)
 
     def _insert(self, key: Any, prompt: str, where: gr.SelectData) -> str:
