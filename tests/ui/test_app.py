@@ -16,7 +16,9 @@ import uce
 from uce.core.errors import ConfigError, ImageError
 from uce.ui import jobs
 from uce.ui.app import App
+from uce.ui.brush import brush_value
 from uce.ui.bundle import bundle_of
+from uce.ui.things import Thing
 from uce.ui.uploads import MAX_SIDE, bounded, take_picture
 from uce.ui.work import find_job, lay_masks
 from uce.ui.workspace import MAX_PICTURES, Workspace, Workspaces
@@ -133,9 +135,10 @@ def test_painted_things_are_learned_where_nothing_stood_out(app: App, person: Wo
     drop(person)
     assert person.job is not None and person.job.status == jobs.DONE, person.job.problem
     assert names(person) == []
-    layer = np.zeros((90, 120, 4), np.uint8)
-    layer[20:64, 8:52] = 255
-    app.paint(person, {"layers": [layer]}, None)
+    assert person.picture is not None
+    mask = np.zeros((90, 120), bool)
+    mask[20:64, 8:52] = True
+    app.paint(person, {"painted": brush_value(person.picture, Thing(0, "ball", mask))["mask"]}, None)
     assert names(person) == ["thing1"]
     app.learn(person)
     wait(person)

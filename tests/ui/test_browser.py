@@ -143,26 +143,33 @@ def test_an_outline_is_corrected_with_the_brush(browser: Any, address: str) -> N
     before = page.locator("#uce-ticked input[type=checkbox]").count()
     page.click("#uce-edit > button")
     page.click("#uce-add")
-    canvas = page.locator("#uce-editor canvas").first
-    canvas.wait_for()
-    page.wait_for_timeout(3000)  # the editor says nowhere that it is ready
-    box = canvas.bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    with page.expect_response(lambda response: "component_server" in response.url):  # the strokes have arrived
-        page.mouse.move(*middle)
-        page.mouse.down()
-        for step in range(12):
-            page.mouse.move(middle[0] + 4 * step, middle[1] + 3 * (step % 4))
-        page.mouse.up()
-    page.wait_for_timeout(1000)
+    stroke(page)
     shot(page, "paint")
     page.click("#uce-keep")
     boxes = page.locator("#uce-ticked input[type=checkbox]")
     playwright.expect(boxes).to_have_count(before + 1, timeout=WAIT)
     page.click("#uce-correct")
-    canvas.wait_for()
-    page.wait_for_timeout(3000)
+    page.wait_for_selector("#uce-editor canvas[data-ready=yes]")
+    paint = (
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 == 3 && v).length"
+    )
+    assert page.locator("#uce-editor canvas").evaluate(paint) > 100, "the outline as it is can be seen"
     shot(page, "correct")
+    page.click("#uce-keep")
+    playwright.expect(boxes).to_have_count(before + 1, timeout=WAIT)
+
+
+def stroke(page: Any) -> None:
+    """One line of the brush, in the upper left of the picture."""
+    canvas = page.locator("#uce-editor canvas[data-ready=yes]")
+    canvas.wait_for()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    left, top = box["x"] + box["width"] / 8, box["y"] + box["height"] / 8
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move(left + 50, top + 20, steps=5)
+    page.mouse.up()
 
 
 def test_a_file_that_is_no_picture_is_a_note_on_the_page(browser: Any, address: str, tmp_path: Path) -> None:

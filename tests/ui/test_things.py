@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uce.core.errors import ConfigError, StageInputError
-from uce.ui.things import Thing, clean_name, delete, draw, free_name, merge, painted, rename, split, thing_at, tick
+from uce.ui.things import Thing, clean_name, delete, draw, free_name, merge, rename, split, thing_at, tick
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -81,13 +81,6 @@ def test_a_new_shape_takes_pixels_from_the_others() -> None:
 def test_nothing_painted_is_said() -> None:
     with pytest.raises(StageInputError, match="nothing is painted"):
         draw(THINGS, None, np.zeros((40, 60), bool), TAKEN)
-
-
-def test_paint_is_what_is_not_transparent_at_any_size() -> None:
-    layer = np.zeros((80, 120, 4), np.uint8)
-    layer[:40, :60, 3] = 200
-    mask = painted([layer], (40, 60))
-    assert mask.shape == (40, 60) and mask[:19, :29].all() and not mask[21:, 31:].any()
 
 
 def test_a_click_finds_the_thing_under_it() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.errors import ConfigError
+from uce.ui.brush import read_painting
 from uce.ui.jobs import Job, JobQueue
 from uce.ui.menu import Menu
 from uce.ui.pictures import pixel_at
-from uce.ui.things import Things, delete, draw, find, merge, painted, rename, split, thing_at, tick
+from uce.ui.things import Things, delete, draw, find, merge, rename, split, thing_at, tick
 from uce.ui.uploads import take_picture
 from uce.ui.work import draw_job, find_job, learn_job
 from uce.ui.workspace import PictureWork, Workspace, Workspaces
@@ -133,7 +134,7 @@ class App:
     def paint(self, workspace: Workspace, value: dict[str, Any] | None, name: str | None) -> None:
         """Take the shape that was painted, for the thing `name` or a new one."""
         picture = self._picture(workspace)
-        mask = painted((value or {}).get("layers") or [], picture.pixels.shape[:2])
+        mask = read_painting(value, picture.pixels.shape[:2])
         self._edit(workspace, lambda things: draw(things, name, mask, workspace.taken))
         workspace.selected = name or picture.things[-1].name
 

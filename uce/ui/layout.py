@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from uce.ui.brush import SCRIPT, TEMPLATE
 from uce.ui.uploads import MAX_BYTES
 
 STEPS = ("Picture", "Things", "Learn", "Draw")
@@ -164,21 +165,9 @@ def _things_step(c: Controls) -> None:
     with gr.Column(visible=False, elem_id="uce-painting") as c.painting:
         gr.HTML("<p>Paint over the whole thing. The eraser takes paint away. Then press <b>Keep this shape</b>.</p>")
         c.painted_name = gr.State(None)
-        c.editor = gr.ImageEditor(
-            type="numpy",
-            label="Paint",
-            sources=[],
-            transforms=[],
-            layers=gr.LayerOptions(allow_additional_layers=False),
-            brush=gr.Brush(default_size=24, colors=["rgba(255,64,129,0.75)"], default_color="rgba(255,64,129,0.75)",
-                           color_mode="fixed"),
-            eraser=gr.Eraser(default_size=24),
-            format="png",
-            height=560,
-            canvas_size=(640, 640),
-            buttons=[],
-            elem_id="uce-editor",
-        )  # fmt: skip
+        c.editor = gr.HTML(
+            None, html_template=TEMPLATE, js_on_load=SCRIPT, apply_default_css=False, elem_id="uce-editor"
+        )
         with gr.Row():
             c.keep = gr.Button("Keep this shape", variant="primary", elem_id="uce-keep")
             c.back = gr.Button("Back without changes")

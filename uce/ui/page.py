@@ -11,10 +11,10 @@ import gradio as gr
 from uce.core.errors import UceError
 from uce.ui import show
 from uce.ui.app import EXAMPLES, App
+from uce.ui.brush import brush_value
 from uce.ui.form import settings_form
 from uce.ui.jobs import friendly
 from uce.ui.layout import Controls, lay_out
-from uce.ui.pictures import editor_value
 from uce.ui.things import find
 from uce.ui.workspace import Workspace
 
@@ -179,7 +179,7 @@ class Page:
             return {
                 c.viewing: gr.Row(visible=False),
                 c.painting: gr.Column(visible=True),
-                c.editor: editor_value(picture, thing),
+                c.editor: brush_value(picture, thing),
                 c.painted_name: None if thing is None else thing.name,
             }
 

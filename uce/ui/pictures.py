@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from PIL import Image
 
@@ -12,8 +10,6 @@ from uce.ui.things import Thing
 from uce.ui.workspace import PictureWork
 
 SHOWN_SIDE = 640
-PAINT = (255, 64, 129)
-"""The brush's colour."""
 
 
 def overlay(picture: PictureWork, selected: str | None) -> Image.Image:
@@ -69,15 +65,6 @@ def words(things_of: list[PictureWork]) -> list[tuple[Image.Image, str]]:
         if picture.run is not None
         for thing in picture.learned_things
     ]
-
-
-def editor_value(picture: PictureWork, thing: Thing | None) -> dict[str, Any]:
-    """What the brush begins with: the picture, and the thing's mask as paint."""
-    height, width = picture.pixels.shape[:2]
-    layer = np.zeros((height, width, 4), np.uint8)
-    if thing is not None:
-        layer[thing.mask] = (*PAINT, 190)
-    return {"background": picture.pixels, "layers": [layer], "composite": None}
 
 
 def samples_of(picture: PictureWork) -> list[tuple[Image.Image, str]]:

@@ -7,7 +7,7 @@ Legend: H, W the picture's pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,24 +153,6 @@ def draw(things: Things, name: str | None, mask: Array, taken: Collection[str]) 
     drawn = replace(target, index=index, mask=mask, wanted=True)
     order = [drawn if one is target else kept.get(one.name) for one in things]
     return tuple(one for one in order if one is not None)
-
-
-def painted(layers: Sequence[Any], size: tuple[int, int]) -> Array:
-    """What was painted on an editor's layers, bool (H, W).
-
-    Args:
-        layers: RGBA arrays of any size; what is not transparent is painted.
-        size: (H, W) of the picture.
-    """
-    from PIL import Image
-
-    mask = np.zeros(size, bool)
-    for layer in layers:
-        alpha = np.asarray(layer)[..., 3]
-        if alpha.shape != size:
-            alpha = np.asarray(Image.fromarray(alpha).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-        mask |= alpha > 60
-    return mask
 
 
 def _put(things: Things, old: Thing, new: Thing) -> Things:
