@@ -97,6 +97,7 @@ def test_from_a_picture_to_a_download(browser: Any, address: str, tmp_path: Path
     shot(page, "learning")
     page.wait_for_selector("#uce-go-draw:visible")
     assert page.locator("#uce-samples img").count() >= 2
+    assert page.locator("#uce-losses svg path").count() > 2, "the curve is drawn"
     shot(page, "learned")
     page.click("#uce-go-draw")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -23,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _INK, _QUIET, _LINE, _ACCENT = "#010101", "#020202", "#030303", "#040404"  # stand for the page's own colours
 _VARIABLES = {_INK: "var(--ink)", _QUIET: "var(--quiet)", _LINE: "var(--line)", _ACCENT: "var(--accent)"}
 _MOST_POINTS = 400
+_ONE_AT_A_TIME = threading.Lock()
+"""Matplotlib's settings and the filters of warnings are the whole process's."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -56,7 +59,7 @@ def _drawn(draw: Callable[[Any], None], size: tuple[float, float], name: str) ->
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    with _ONE_AT_A_TIME, rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks is drawn by the browser's
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)

@@ -204,19 +204,7 @@ def _learn_step(c: Controls) -> None:
                 elem_id="uce-samples",
             )
         with gr.Column(scale=2, min_width=280):
-            c.losses = gr.LinePlot(
-                x="update",
-                y="error",
-                color="curve",
-                color_map={"each update": "#9ca3af", "average": "#4f46e5"},
-                title="Error while learning (lower is better)",
-                height=280,
-                x_title="update",
-                y_title="error",
-                buttons=[],
-                visible=False,
-                elem_id="uce-losses",
-            )
+            c.losses = gr.HTML(visible=False, elem_id="uce-losses")
     with gr.Row():
         c.go_draw = gr.Button("Draw with the words", variant="primary", size="lg", visible=False, elem_id="uce-go-draw")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -15,7 +16,6 @@ from uce.ui.pictures import overlay, samples_of, words
 from uce.ui.workspace import PictureWork, Workspace
 
 Updates = dict[Any, Any]
-MAX_POINTS = 300
 LEARNING_TEXT = (
     "<p>The words are being learned. Samples appear below and get better; the first ones may show nothing yet. You can "
     "close or reload this page: the work goes on.</p>"
@@ -79,24 +79,27 @@ def newest_first(samples: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
 
 
 def loss_plot(job: Job | None) -> Any:
-    """The curve; hidden while there is none, since a plot that was drawn empty never gets its colours."""
-    points = loss_points(job)
-    return gr.LinePlot(points, visible=len(points) > 2)
+    """The curve of the job that learns or learned; hidden before its third update."""
+    losses = tuple(job.losses) if job is not None and job.kind == "learn" else ()
+    if job is not None and job.active:
+        losses = losses[: len(losses) - len(losses) % max(1, len(losses) // 16)]  # drawing takes time from learning
+    return gr.HTML(curve_html(losses) if len(losses) > 2 else "", visible=len(losses) > 2)
 
 
-def loss_points(job: Job | None) -> Any:
-    """Every update's loss, and a running average."""
-    import pandas as pd
+@lru_cache(maxsize=16)
+def curve_html(losses: tuple[tuple[int, float], ...]) -> str:
+    """(update, loss) as the report draws it, with what it shows in words."""
+    from uce.reporting.plots import loss_plot as drawn
 
-    rows: list[tuple[int, float, str]] = []
-    losses = list(job.losses) if job is not None and job.kind == "learn" else []
-    every, average = max(1, len(losses) // MAX_POINTS), 0.0
-    for number, (update, loss) in enumerate(losses):
-        average = loss if number == 0 else 0.9 * average + 0.1 * loss
-        if number % every == 0 or number == len(losses) - 1:
-            rows += [(update, loss, "each update"), (update, average, "average")]
-    frame = pd.DataFrame(rows, columns=["update", "error", "curve"])
-    return frame.astype({"update": "int64", "error": "float64", "curve": "object"})  # an empty one has no types
+    updates, values = zip(*losses, strict=True)
+    span = max(1, len(values) // 12)
+    first, last = sum(values[:span]) / span, sum(values[-span:]) / span
+    text = f"from {first:.3g} to {last:.3g} in {updates[-1]} updates"
+    plot = drawn("total", updates, values, ("",) * len(values))
+    return (
+        f"<figure role='img' aria-label='Error while learning: {text}'><h3>Error while learning</h3>{plot}"
+        f"<figcaption>{text}; lower is better</figcaption></figure>"
+    )
 
 
 def _steps(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
