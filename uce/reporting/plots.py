@@ -12,7 +12,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _INK, _QUIET, _LINE, _ACCENT = "#010101", "#020202", "#030303", "#040404"  # stand for the page's own colours
 _VARIABLES = {_INK: "var(--ink)", _QUIET: "var(--quiet)", _LINE: "var(--line)", _ACCENT: "var(--accent)"}
 _MOST_POINTS = 400
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 3)), (0, (2, 2)), (0, (6, 2, 1.5, 2)))
 _ONE_AT_A_TIME = threading.Lock()
 """Matplotlib's settings and the filters of warnings are the whole process's."""
 _STYLE: dict[str, Any] = {
@@ -99,14 +100,16 @@ def loss_plot(name: str, updates: Sequence[float], values: Sequence[float], phas
 
 
 def losses_together(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], colors: Sequence[str]) -> Markup:
-    """The same loss of several runs: label -> (updates, values), smoothed; colours as the page's legend has them."""
+    """The same loss of several runs: label -> (updates, values), smoothed; colours as the page's legend has them.
+
+    All but the first are dashed, each in its own way, so that a curve under an equal one can be seen.
+    """
 
     def draw(axes: Any) -> None:
-        for (x, y), color in zip(curves.values(), colors, strict=True):
+        for (x, y), color, dashes in zip(curves.values(), colors, cycle(_DASHES)):
             kept = np.isfinite(x) & np.isfinite(y)
-            axes.plot(
-                thinned(np.asarray(x)[kept]), running_mean(thinned(np.asarray(y)[kept])), color=color, linewidth=1.6
-            )
+            shown = thinned(np.asarray(x)[kept]), running_mean(thinned(np.asarray(y)[kept]))
+            axes.plot(*shown, color=color, linewidth=1.6, linestyle=dashes)
         axes.set_xlabel("update")
         axes.margins(x=0.01)
 

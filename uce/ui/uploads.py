@@ -37,7 +37,7 @@ def take_picture(path: Path, cache: Path) -> RgbArray:
             raise ImageError(f"the file is larger than {MAX_BYTES // 1_000_000} MB; save it smaller and try again")
         return bounded(load_rgb(path))
     except ImageError as error:
-        raise ImageError(str(error).replace(f"'{path}' ", "").replace(str(path), "the file")) from error
+        raise ImageError(str(error).replace(f"picture '{path}'", "this file").replace(str(path), "the file")) from error
     except OSError as error:
         raise ImageError("the upload did not arrive; drop the picture again") from error
     finally:
