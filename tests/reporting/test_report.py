@@ -234,3 +234,21 @@ def test_labels_of_the_plot_keep_apart() -> None:
     points = np.random.default_rng(0).normal(size=(9, 6))
     svg = plots.embedding_plot(["<a>", "<b$1$>", "<c>"], ["#ff0000"] * 3, points[:3], list("uvwxyz"), points[3:])
     assert "&lt;b$1$&gt;" in svg and "<a>" not in svg and "var(--ink)" in svg and "#010101" not in svg
+
+
+def test_both_commands_are_told_where_a_folder_was_learned_later(folder: Path, read: Read) -> None:
+    info = json.loads((folder / "run.json").read_text())
+    info |= {"command": "uce localize a.png", "learn_command": "uce learn out --names cup"}
+    (folder / "run.json").write_text(json.dumps({**info, "mode": "learn"}))
+    assert all(command in read(uce.report(folder)).text for command in (info["command"], info["learn_command"]))
+    (folder / "run.json").write_text(json.dumps({**info, "mode": "run"}))
+    assert info["learn_command"] not in read(uce.report(folder)).text, "it was run anew since"
+
+
+def test_runs_of_equal_loss_are_told_apart() -> None:
+    curve = ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    drawn = plots.losses_together({"a": curve, "b": curve}, ["#aa0000", "#00aa00"])
+    first, second = (
+        next(line for line in drawn.splitlines() if f"stroke: {c}" in line) for c in ("#aa0000", "#00aa00")
+    )
+    assert "stroke-dasharray" not in first and "stroke-dasharray" in second

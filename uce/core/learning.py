@@ -26,7 +26,7 @@ from uce.core.pipeline import Pipeline
 from uce.core.provenance import plugin_rows
 from uce.core.run import choose_concepts, name_tokens
 from uce.core.run_documents import read_concepts
-from uce.core.run_folder import RunFolder, token_stem
+from uce.core.run_folder import RunFolder, command_line, token_stem
 from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
 from uce.core.store import StageCache
 from uce.core.tuning import use_weights
@@ -129,7 +129,13 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     folder.sweep()
     write_text(folder / "config.yaml", config.to_yaml())
     (folder / "report.html").unlink(missing_ok=True)  # it is about tokens that will be gone
-    folder.update_run(status="running", mode="learn", plugins=plugin_rows(config, manager), seed=config.run.seed)
+    folder.update_run(
+        status="running",
+        mode="learn",
+        learn_command=command_line(),
+        plugins=plugin_rows(config, manager),
+        seed=config.run.seed,
+    )
     manager.emit(RunStarted(config, picture, folder.path))
     pipeline = Pipeline(manager, config, backbone, picture, folder.path)
     return Work(manager, config, backbone, picture, pipeline, folder)

@@ -187,9 +187,10 @@ def _timings(material: Material) -> list[dict[str, Any]]:
 def _commands(material: Material) -> list[tuple[str, list[str]]]:
     """What was typed, what repeats it from this folder alone, and what to do with the tokens."""
     info, found = material.info, []
-    command = str(info.get("command") or "")
-    if command.startswith("uce "):
-        found.append(("as it was typed", [command]))
+    commands = [info.get("command"), info.get("learn_command") if info.get("mode") == "learn" else None]
+    typed = [str(command) for command in commands if str(command).startswith("uce ")]
+    if typed:
+        found.append(("as it was typed", typed))
     if material.original is not None and material.config:
         repeat = ["uce run input.png --config config.yaml -o ../again"]
         if info.get("mode") == "learn":
