@@ -19,7 +19,7 @@ _RUN: Mapping[str, tuple[type, ...]] = {
     "model": _MAYBE_OBJECT,
     "input": _MAYBE_OBJECT,
     "versions": _OBJECT,
-    "stages": _LIST,
+    "stages": (list, type(None)),  # an imported one has none
     "plugins": _LIST,
     "shrunk": _LIST,
     "sources": _LIST,
@@ -35,7 +35,7 @@ def check_run(document: Mapping[str, Any], path: Path) -> None:
     for key, kinds in _RUN.items():
         if key in document and not isinstance(document[key], kinds):
             raise _damaged(path, key, document[key])
-    for row in document.get("stages", []):
+    for row in document.get("stages") or []:
         if not (isinstance(row, dict) and isinstance(row.get("stage"), str) and is_number(row.get("seconds"))):
             raise _damaged(path, "stages", row)
     for key in ("width", "height"):
