@@ -134,5 +134,5 @@ class AppearanceEncoder(nn.Module):
         words = self.residual[named.clamp(min=0)] * (named >= 0)[..., None]
         embedding = SCALE * (embedding + words)
         if self.training:
-            embedding = embedding + SCALE * NOISE * torch.randnscores_like(embedding)
+            embedding = embedding + SCALE * NOISE * torch.randn_like(embedding)
         return embedding
