@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from uce.core.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from uce.core.config import RunSettings
     from uce.core.localizing import Work
+    from uce.core.run_settings import RunSettings
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
