@@ -103,7 +103,8 @@ def _connect(ray: Any) -> None:
         ray.init(**options)
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; check RAY_ADDRESS") from error
+        advice = "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token (docs/scale.md)"
+        raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; {advice}") from error
 
 
 class _Crew:
@@ -136,6 +137,7 @@ class _Crew:
             except self.ray.exceptions.RayTaskError as error:  # no picture's fault: those are outcomes
                 raise PluginError(_broken(error)) from error
             except self.ray.exceptions.RayError as error:
+                self._end(actor)  # Ray may only have lost sight of it: two must never work on one picture
                 yield from self._lost(work, error)
                 continue
             if kind == "refused":
@@ -148,8 +150,11 @@ class _Crew:
     def stop(self) -> None:
         """End what still works: what a picture has done is on the disk."""
         for actor in [*self.idle, *(actor for actor, _ in self.calls.values())]:
-            with contextlib.suppress(Exception):  # gone already, or the cluster is
-                self.ray.kill(actor)
+            self._end(actor)
+
+    def _end(self, actor: Any) -> None:
+        with contextlib.suppress(Exception):  # gone already, or the cluster is
+            self.ray.kill(actor)
 
     def _hire(self) -> None:
         actor = self.make()
