@@ -37,6 +37,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def not_damaged(error: BaseException, what: str, advice: str = "make it smaller, or close other programs") -> None:
+    """For those who call a file damaged, whatever its parser raised: not where there was no memory to read it.
+
+    Raises:
+        OutOfMemoryError: `error` says so.
+    """
+    if is_out_of_memory(error):
+        raise OutOfMemoryError(f"memory ran out while {what} was read; {advice}") from error
+
+
 def what_to_lower(run: RunSettings, stage: str) -> str:
     """The setting that takes less memory, as the end of a sentence."""
     if stage == "extractor":
