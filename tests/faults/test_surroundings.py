@@ -248,9 +248,7 @@ def test_a_good_picture_is_not_called_damaged_where_memory_ran_out(
         raise MemoryError
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
-    with pytest.raises(
-        OutOfMemoryError, match=r"memory ran out while picture '.*' was read; make it smaller"
-    ):
+    with pytest.raises(OutOfMemoryError, match=r"memory ran out while picture '.*' was read; make it smaller"):
         load_rgb(picture)
 
 

@@ -22,7 +22,7 @@ import pytest
 import uce
 from uce.core import PluginError, RunFolderError
 from uce.core.jobs import Assignment, Job, Outcome
-from uce.plugins.executors.ray import RayExecutor, _Crew
+from uce.plugins.executors.ray import RayExecutor, _connect, _Crew
 from uce.testing import check_plugin
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: extra [ray]")
@@ -152,6 +152,25 @@ def test_what_is_wrong_with_the_cluster_ends_the_batch() -> None:
         outcomes(FakeRay([FakeRay.exceptions.RayError("out of memory")] * 99, CPU=4))
     with pytest.raises(RunFolderError, match="taken over"):
         outcomes(FakeRay([None, None, ("refused", "taken over by process 7")], CPU=4))
+
+
+@pytest.mark.parametrize(("slow", "told"), [(3, False), (4, True)])
+def test_a_busy_machine_is_given_time_to_start_ray(slow: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [RuntimeError("The current node timed out during startup.")] * slow
+
+    def init(**_: Any) -> None:
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    fake = SimpleNamespace(init=init, shutdown=lambda: None)
+    if told:
+        with pytest.raises(PluginError, match=r"cannot reach or start a cluster: .*timed out during startup"):
+            _connect(fake)
+    else:
+        _connect(fake)
+    assert not answers
 
 
 def test_what_an_actor_is_given() -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STARTS = 4
+"""Times a cluster of our own is started: Ray gives its parts 30 s, whatever else the machine does, and then up."""
+
 
 class RayExecutor:
     """Works in Ray actors, one model each. Choose it for several machines; RAY_ADDRESS joins a cluster."""
@@ -99,12 +102,19 @@ def _connect(ray: Any) -> None:
         options |= {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
         # Ray's own default is 15: beside anything else on this machine the batch would hardly move
         os.environ.setdefault("RAY_worker_niceness", "0")
-    try:
-        ray.init(**options)
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        advice = "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token (docs/scale.md)"
-        raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; {advice}") from error
+    for start in range(1, STARTS + 1):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            if "timed out during startup" in str(error) and start < STARTS:
+                log.warning("Ray took more than its 30 s to start; trying again")
+                with contextlib.suppress(Exception):
+                    ray.shutdown()
+                continue
+            cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            advice = "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token (docs/scale.md)"
+            raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; {advice}") from error
 
 
 class _Crew:
