@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from uce.plugins.backbones.mini.recipe import examples, grounding
+from uce.plugins.backbones.mini.recipe import appearance, examples, grounding
 from uce.plugins.backbones.mini.recipe.captions import OBJECT, caption, words_of_captions
 from uce.plugins.backbones.mini.recipe.codec import construct_encoder, fit_codec
 from uce.plugins.backbones.mini.recipe.names import NAMES, plural
 from uce.plugins.backbones.mini.recipe.objects import crop_visible, is_object, list_objects, load_object, split_of
-from uce.plugins.backbones.mini.recipe.scenes import Scene, Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import VARIANTS, Scene, Thing, compose, make_loader
 from uce.plugins.backbones.mini.recipe.shards import cell_labels
 from uce.plugins.backbones.mini.recipe.tokenizer import learn_merges, make_tokenizer, split_word
 from uce.plugins.backbones.mini.recipe.train_vae import make_vae, to_tensor
@@ -109,6 +109,22 @@ def test_cell_labels_follow_the_masks() -> None:
 def test_a_scene_needs_things() -> None:
     with pytest.raises(ValueError, match="at least one thing"):
         compose([], make_loader(draw), 0, 0)
+
+
+@pytest.mark.parametrize("number", range(len(VARIANTS)))
+def test_variants_are_cropped_as_long_as_the_object_and_differ(number: int) -> None:
+    plain, varied = (make_loader(lambda stem: crop_visible(draw(stem), 64))(Thing("bb", n)) for n in (0, number))
+    assert max(varied.size) == 64
+    alpha = np.asarray(varied)[..., 3] > 16
+    assert alpha.any(0).all() and alpha.any(1).all()
+    assert (varied.size == plain.size and np.array_equal(np.asarray(varied), np.asarray(plain))) == (number == 0)
+
+
+def test_a_table_of_fewer_variants_is_extended_on_its_own_axes() -> None:
+    rng = np.random.default_rng(0)
+    rows, basis = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(size=(8, 3)).astype(np.float32)
+    scores = (rows - rows[:40].mean(0)) @ basis + 0.5
+    assert np.allclose(appearance.scores_like(rows, scores[:40]), scores, atol=1e-3)
 
 
 def test_captions_mention_each_kind_once_and_count_it() -> None:

@@ -74,7 +74,7 @@ def _components(rows: Floats, count: int) -> Floats:
     return np.asarray(scores / scores.std(), np.float32)
 
 
-def _like(rows: Floats, known: Floats) -> Floats:
+def scores_like(rows: Floats, known: Floats) -> Floats:
     """Scores of all rows by the linear map that gives the first of them the scores `known`.
 
     Components have no fixed sign: a table that a model was trained on can be extended, not computed again.
@@ -109,7 +109,7 @@ def appearance_table(loader: Loader, stems: Sequence[str], cache: Path) -> Float
         parts = _components(thumbnails, THUMBNAIL_PARTS), _components(features, FEATURE_PARTS)
     else:
         old = known.transpose(1, 0, 2).reshape(len(stems) * count, -1)
-        parts = _like(thumbnails, old[:, :THUMBNAIL_PARTS]), _like(features, old[:, THUMBNAIL_PARTS:])
+        parts = scores_like(thumbnails, old[:, :THUMBNAIL_PARTS]), scores_like(features, old[:, THUMBNAIL_PARTS:])
     table = np.concatenate(parts, 1).reshape(len(VARIANTS), len(stems), -1).transpose(1, 0, 2)
     np.save(cache, np.ascontiguousarray(table))
     return np.asarray(table, np.float32)
@@ -134,5 +134,5 @@ class AppearanceEncoder(nn.Module):
         words = self.residual[named.clamp(min=0)] * (named >= 0)[..., None]
         embedding = SCALE * (embedding + words)
         if self.training:
-            embedding = embedding + SCALE * NOISE * torch.randn_like(embedding)
+            embedding = embedding + SCALE * NOISE * torch.randnscores_like(embedding)
         return embedding

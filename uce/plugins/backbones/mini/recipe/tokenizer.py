@@ -13,6 +13,8 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
+from uce.core.files import write_text
+
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "!"
 MAX_LENGTH = 32
 
@@ -57,9 +59,10 @@ def make_tokenizer(words: Sequence[str], folder: Path) -> CLIPTokenizer:
     tokens += [*(a + b for a, b in merges), START, END]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    # Several processes write the same files at once: each reads whole ones.
+    write_text(folder / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / "merges.txt", "\n".join(lines) + "\n")
     tokenizer = CLIPTokenizer(
         vocab=str(folder / "vocab.json"),
         merges=str(folder / "merges.txt"),
