@@ -12,8 +12,8 @@ answers at once, so that what is left is the way there and back. `bytes` compare
 
 `--kill` ends a random Ray actor every so many seconds (`--every`, exponential), with `executor.retries` raised so that
 no picture runs out of tries. Without `--every` the mean is three times what `local` took to its first picture: actors
-that are killed faster than they can start finish nothing, ever. The exit code is 1 where a picture failed or a byte
-differs.
+that are killed faster than they can start finish nothing, ever. For the same reason the killer holds back after three
+kills until another picture ends. The exit code is 1 where a picture failed or a byte differs.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from uce.benchmarking.pictures import SHIPPED, read_pictures
 CHEAP = ("optimizer.steps=4", "optimizer.merge_step=1", "run.samples=0")
 STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")
 EXECUTORS = ("local", "processes", "ray")
+PATIENCE = 3
+"""Kills without a picture that ended between them."""
 
 
 def write_scenes(folder: Path, count: int) -> Path:
@@ -83,6 +85,8 @@ def run_batch(
         for line in driver.stderr:
             if line.startswith("["):
                 ends.append(time.monotonic() - started)
+                if killer is not None:
+                    killer.since_picture = 0
                 print(f"  {executor} {line.rstrip()}", file=sys.stderr, flush=True)
             else:
                 print(f"  {line.rstrip()}", file=sys.stderr)
@@ -118,7 +122,7 @@ class Killer(threading.Thread):
         super().__init__(daemon=True)
         self.every, self.random = every, random.Random(seed)
         self.over = threading.Event()
-        self.kills = 0
+        self.kills = self.since_picture = 0
 
     def start(self, driver: int) -> None:  # type: ignore[override]
         self.driver = driver
@@ -127,13 +131,14 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(self.random.expovariate(1 / self.every)):
             actors = [pid for pid in descendants(self.driver) if is_actor(pid)]
-            if actors:
+            if actors and self.since_picture < PATIENCE:
                 victim = self.random.choice(actors)
                 try:
                     os.kill(victim, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
                 self.kills += 1
+                self.since_picture += 1
                 print(f"  killed actor {victim}, the {self.kills}th", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
