@@ -36,7 +36,7 @@ def test_one_at_a_time_is_the_base_and_each_change_alone() -> None:
 
 def test_a_change_that_the_base_has_anyway_is_no_cell_of_its_own() -> None:
     options = Options()
-    cells = expand(parse_vary(["clusterer=normalized-cuts,kmeans", "optimizer.steps=100,7"]), True)
+    cells = expand(parse_vary(["clusterer=normalized-cuts,kmeans", "optimizer.steps=120,7"]), True)
     kept = without_repeats(cells, resolve_cells(cells, options, options.manager()))
     assert [cell.title for cell in kept] == ["base", "clusterer=kmeans", "optimizer.steps=7"]
 
