@@ -11,7 +11,9 @@ first picture begun; and the *overhead* of a picture: jobs that are finished alr
 answers at once, so that what is left is the way there and back. `bytes` compares all byte-stable files with `local`.
 
 `--kill` ends a random Ray actor every so many seconds (`--every`, exponential), with `executor.retries` raised so that
-no picture runs out of tries. The exit code is 1 where a picture failed or a byte differs.
+no picture runs out of tries. Without `--every` the mean is three times what `local` took to its first picture: actors
+that are killed faster than they can start finish nothing, ever. For the same reason the killer holds back after three
+kills until another picture ends. The exit code is 1 where a picture failed or a byte differs.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from uce.benchmarking.pictures import SHIPPED, read_pictures
 CHEAP = ("optimizer.steps=4", "optimizer.merge_step=1", "run.samples=0")
 STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")
 EXECUTORS = ("local", "processes", "ray")
+PATIENCE = 3
+"""Kills without a picture that ended between them."""
 
 
 def write_scenes(folder: Path, count: int) -> Path:
@@ -81,6 +85,8 @@ def run_batch(
         for line in driver.stderr:
             if line.startswith("["):
                 ends.append(time.monotonic() - started)
+                if killer is not None:
+                    killer.since_picture = 0
                 print(f"  {executor} {line.rstrip()}", file=sys.stderr, flush=True)
             else:
                 print(f"  {line.rstrip()}", file=sys.stderr)
@@ -103,6 +109,7 @@ def run_batch(
         if len(ends) > 2 * active
         else None,
         "stage_s": round(sum(row["seconds"] for row in rows) / len(rows), 3),
+        "first_s": round(ends[0], 1),
         "start_s": round(ends[0] - min(row["seconds"] for row in rows), 1),
         "attempts": sum(row["attempts"] for row in rows),
     }
@@ -115,7 +122,7 @@ class Killer(threading.Thread):
         super().__init__(daemon=True)
         self.every, self.random = every, random.Random(seed)
         self.over = threading.Event()
-        self.kills = 0
+        self.kills = self.since_picture = 0
 
     def start(self, driver: int) -> None:  # type: ignore[override]
         self.driver = driver
@@ -124,13 +131,14 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(self.random.expovariate(1 / self.every)):
             actors = [pid for pid in descendants(self.driver) if is_actor(pid)]
-            if actors:
+            if actors and self.since_picture < PATIENCE:
                 victim = self.random.choice(actors)
                 try:
                     os.kill(victim, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
                 self.kills += 1
+                self.since_picture += 1
                 print(f"  killed actor {victim}, the {self.kills}th", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
@@ -232,7 +240,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="the default settings instead of the cheap ones")
     parser.add_argument("--jobs", type=int, default=300, help="of the measurement of overhead")
     parser.add_argument("--kill", action="store_true", help="ray alone, its actors killed at random")
-    parser.add_argument("--every", type=float, default=20, help="mean seconds between two kills")
+    parser.add_argument("--every", type=float, help="mean seconds between two kills; see above")
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--overhead-of", help=argparse.SUPPRESS)
@@ -248,15 +256,17 @@ def main() -> None:
     settings = asked.set or ([] if asked.full else CHEAP)
     scenes = write_scenes(asked.out / f"scenes-{asked.scenes}", asked.scenes)
     executors = ["local", "ray"] if asked.kill else asked.executors.split(",")
-    killer, document = Killer(asked.every, asked.seed), {"settings": list(settings), "scenes": asked.scenes}
-    runs, faults = [], 0
+    document: dict[str, Any] = {"settings": list(settings), "scenes": asked.scenes}
+    runs: list[dict[str, Any]] = []
+    faults = 0
     for executor in executors:
         fire = asked.kill and executor == "ray"
         own = [*settings, "executor.retries=100"] if fire else settings
         out = asked.out / executor
-        row = run_batch(scenes, out, executor, asked.workers, own, killer if fire else None)
-        if fire:
-            row["kills"] = killer.kills
+        killer = Killer(asked.every or 3 * runs[0]["first_s"], asked.seed) if fire else None
+        row = run_batch(scenes, out, executor, asked.workers, own, killer)
+        if killer is not None:
+            row |= {"kills": killer.kills, "every_s": round(killer.every, 1)}
         if executor != executors[0]:
             row["bytes"] = compare(asked.out / executors[0], out)
             faults += len(row["bytes"]["differ"])

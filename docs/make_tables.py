@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from uce.core.config import Config, ModelSettings, RunSettings, resolve_config
+from uce.core.config import Config, resolve_config
 from uce.core.hookspecs import (
     SELECTED_HOOKS,
     BackboneSpecs,
@@ -30,6 +30,7 @@ from uce.core.hookspecs import (
 )
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
+from uce.core.run_settings import ModelSettings, RunSettings
 from uce.core.settings import Settings
 from uce.evaluation.settings import EvaluationSettings
 

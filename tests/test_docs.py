@@ -156,7 +156,7 @@ def test_settings_shown_exist(path: Path) -> None:
         for stage in info.stages:
             prefix = f"refiner.{info.name}" if stage == "refiner" else stage
             known |= {f"{prefix}.{key}" for key in info.settings_class.model_fields}
-    from uce.core.config import ModelSettings, RunSettings
+    from uce.core.run_settings import ModelSettings, RunSettings
 
     known |= {f"model.{key}" for key in ModelSettings.model_fields} | {f"run.{key}" for key in RunSettings.model_fields}
     from uce.evaluation.settings import EvaluationSettings

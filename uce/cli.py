@@ -178,7 +178,7 @@ def plugins_list(
 ) -> None:
     """List every plugin: stage, name, distribution, one line."""
     if context.invoked_subcommand is None:
-        from uce.terminal import show_plugins
+        from uce.terminal_plugins import show_plugins
 
         show_plugins(plugin or [], no_plugin or [], json_)
 
@@ -189,7 +189,7 @@ def plugins_show(
     plugin: PluginFiles = None, no_plugin: NoPlugin = None, json_: Json = False,
 ) -> None:  # fmt: skip
     """Describe one plugin and its settings."""
-    from uce.terminal import show_plugin
+    from uce.terminal_plugins import show_plugin
 
     show_plugin(name, plugin or [], no_plugin or [], json_)
 
@@ -200,7 +200,7 @@ def plugins_new(
 ) -> None:
     """Write a complete, installable package with one plugin to start from."""
     from uce.scaffold import new_package
-    from uce.terminal import show_new_package
+    from uce.terminal_plugins import show_new_package
 
     show_new_package(new_package(name, stage, out, replace=replace), json_)
 

@@ -62,7 +62,7 @@ def schedulers(incomplete: str) -> Offers:
 
 def settings(incomplete: str) -> Offers:
     """Keys of `--set`, up to the equals sign."""
-    from uce.core.config import ModelSettings, RunSettings
+    from uce.core.run_settings import ModelSettings, RunSettings
 
     sections: list[tuple[str, Any]] = [("model", ModelSettings), ("run", RunSettings)]
     for info in _plugins():

@@ -36,8 +36,8 @@ def _versions() -> dict[str, str]:
 def _devices() -> list[dict[str, Any]]:
     import torch
 
-    from uce.core.config import RunSettings
     from uce.core.devices import resolve_run
+    from uce.core.run_settings import RunSettings
 
     found: list[dict[str, Any]] = [{"name": "cpu", "threads": resolve_run(RunSettings(device="cpu")).threads}]
     for index in range(torch.cuda.device_count()):

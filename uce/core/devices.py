@@ -6,9 +6,10 @@ import logging
 
 import torch
 
-from uce.core.config import Config, RunSettings
+from uce.core.config import Config
 from uce.core.errors import ConfigError, ModelError
 from uce.core.manager import Manager
+from uce.core.run_settings import RunSettings
 
 log = logging.getLogger(__name__)
 

@@ -83,7 +83,7 @@ class BackboneSpecs:
     def uce_load_backbone(self, model: str, settings: Any, device: str, precision: str) -> Backbone | None:
         """Load `model` (an id, folder or file) or return None to leave it to another plugin.
 
-        `settings` is the validated `model.*` configuration (`uce.core.config.ModelSettings`); `device` is "cpu",
+        `settings` is the validated `model.*` configuration (`uce.core.run_settings.ModelSettings`); `device` is "cpu",
         "cuda", "cuda:1" or "mps"; `precision` is "float32", "bfloat16" or "float16".
         """
 

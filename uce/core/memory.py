@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from uce.core.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from uce.core.config import RunSettings
     from uce.core.localizing import Work
+    from uce.core.run_settings import RunSettings
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -35,6 +35,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def not_damaged(error: BaseException, what: str, advice: str = "make it smaller, or close other programs") -> None:
+    """For those who call a file damaged, whatever its parser raised: not where there was no memory to read it.
+
+    Raises:
+        OutOfMemoryError: `error` says so.
+    """
+    if is_out_of_memory(error):
+        raise OutOfMemoryError(f"memory ran out while {what} was read; {advice}") from error
 
 
 def what_to_lower(run: RunSettings, stage: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from uce.core.errors import ImageError
+from uce.core.memory import not_damaged
 
 PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 RgbArray = np.ndarray[Any, np.dtype[np.uint8]]
@@ -111,6 +112,7 @@ def _decode(path: Path | io.BytesIO, name: str) -> RgbArray:
     except (PermissionError, ImageError):
         raise
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file
+        not_damaged(error, name)
         cause = " ".join(str(error).split())[:160] or type(error).__name__
         raise ImageError(f"{name} is truncated or damaged ({cause}); save or download it again") from error
 

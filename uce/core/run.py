@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, RunFolderError, UceError
+from uce.core.memory import not_damaged
 from uce.core.run_documents import read_concepts
 from uce.core.run_folder import RunFolder
 
@@ -213,6 +214,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # the reader raises whatever it meets in a damaged file
+        not_damaged(error, str(path), "close other programs")
         cause = " ".join(str(error).split())[:160]
         raise RunFolderError(f"{path} is not readable ({cause}); learn again with --overwrite") from error
     for name, value in tensors.items():
@@ -241,6 +243,7 @@ def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
     except UceError:
         raise
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file
+        not_damaged(error, f"mask {path}")
         raise RunFolderError(f"mask {path} is not a readable picture; give a black and white PNG") from error
 
 

@@ -15,12 +15,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from uce.core.config import RunSettings, draft_config, validate_settings
+from uce.core.config import draft_config, validate_settings
 from uce.core.config_draft import Draft
 from uce.core.errors import ConfigError, unknown_name
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.manager import Manager, PluginInfo, load_manager
 from uce.core.presets import PRESETS
+from uce.core.run_settings import RunSettings
 from uce.core.settings import Settings
 
 FINDING, LEARNING = ("extractor", "clusterer", "refiner"), ("initializer", "optimizer")

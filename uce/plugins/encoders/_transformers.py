@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ModelError, unknown_name
+from uce.core.memory import not_damaged
 
 if TYPE_CHECKING:
     from uce.core.encoder import Features, RgbArray
@@ -64,6 +65,7 @@ def load(
     except ModelError:
         raise
     except Exception as error:  # whatever the libraries raise, the model is what is at fault
+        not_damaged(error, f"{model} of encoder {name}", "use a smaller encoder, or close other programs")
         reason = " ".join(str(error).split())[:160]
         if local:
             raise ModelError(f"encoder {name}: {model} cannot be loaded ({reason}); {_allowed(name)}") from error

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STARTS = 4
+"""Times a cluster of our own is started: Ray gives its parts 30 s, whatever else the machine does, and then up."""
+
 
 class RayExecutor:
     """Works in Ray actors, one model each. Choose it for several machines; RAY_ADDRESS joins a cluster."""
@@ -99,11 +102,19 @@ def _connect(ray: Any) -> None:
         options |= {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
         # Ray's own default is 15: beside anything else on this machine the batch would hardly move
         os.environ.setdefault("RAY_worker_niceness", "0")
-    try:
-        ray.init(**options)
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; check RAY_ADDRESS") from error
+    for start in range(1, STARTS + 1):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            if "timed out during startup" in str(error) and start < STARTS:
+                log.warning("Ray took more than its 30 s to start; trying again")
+                with contextlib.suppress(Exception):
+                    ray.shutdown()
+                continue
+            cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            advice = "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token (docs/scale.md)"
+            raise PluginError(f"executor 'ray' cannot reach or start a cluster: {cause}; {advice}") from error
 
 
 class _Crew:
@@ -136,6 +147,7 @@ class _Crew:
             except self.ray.exceptions.RayTaskError as error:  # no picture's fault: those are outcomes
                 raise PluginError(_broken(error)) from error
             except self.ray.exceptions.RayError as error:
+                self._end(actor)  # Ray may only have lost sight of it: two must never work on one picture
                 yield from self._lost(work, error)
                 continue
             if kind == "refused":
@@ -148,8 +160,11 @@ class _Crew:
     def stop(self) -> None:
         """End what still works: what a picture has done is on the disk."""
         for actor in [*self.idle, *(actor for actor, _ in self.calls.values())]:
-            with contextlib.suppress(Exception):  # gone already, or the cluster is
-                self.ray.kill(actor)
+            self._end(actor)
+
+    def _end(self, actor: Any) -> None:
+        with contextlib.suppress(Exception):  # gone already, or the cluster is
+            self.ray.kill(actor)
 
     def _hire(self) -> None:
         actor = self.make()

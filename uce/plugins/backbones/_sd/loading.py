@@ -11,6 +11,7 @@ from uce.core.backbone import resolve_dtype
 from uce.core.documents import parse_json
 from uce.core.errors import ModelError
 from uce.core.files import exists
+from uce.core.memory import not_damaged
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ def guarded(load: Callable[[], Any], model: str, part: str) -> Any:
     except ModelError:
         raise
     except Exception as error:
+        not_damaged(error, f"the {part} of model '{model}'", "use a smaller model, or close other programs")
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"model '{model}': the {part} cannot be loaded ({cause}); download it again") from error
 
