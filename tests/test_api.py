@@ -224,7 +224,7 @@ def test_load_says_what_is_wrong(done: uce.Run, tmp_path: Path) -> None:
         uce.load(tmp_path)
     for content in ("[]", '{"concepts": [{"index": 0}]}', '{"concepts": 3}', '{"concepts": ["a"]}'):
         (tmp_path / "concepts.json").write_text(content)
-        with pytest.raises(RunFolderError, match=r"concepts\.json is not a run's"):
+        with pytest.raises(RunFolderError, match=r"concepts\.json is damaged or not a run's"):
             uce.load(tmp_path)
 
 

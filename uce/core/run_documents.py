@@ -19,8 +19,7 @@ _RUN: Mapping[str, tuple[type, ...]] = {
     "model": _MAYBE_OBJECT,
     "input": _MAYBE_OBJECT,
     "versions": _OBJECT,
-    "stages": (list, type(None)),  # an imported one has none
-    "plugins": _LIST,
+    "stages": (list, type(None)),  # an imported run has none
     "shrunk": _LIST,
     "sources": _LIST,
 }
