@@ -71,7 +71,16 @@ def picture() -> Any:
 def learn(folder: Path, preset: str, **settings: Any) -> Any:
     chosen = {"optimizer.steps": STEPS, "optimizer.merge_step": MERGE_STEP, "initializer.split_tokens": SPLITS}
     chosen |= {"run.samples": 0, **settings}
-    return uce.run(picture(), folder, model="mini", preset=preset, clusterer="finch", refiner="none", concepts=[0, 1, 2], set=chosen)
+    return uce.run(
+        picture(),
+        folder,
+        model="mini",
+        preset=preset,
+        clusterer="finch",
+        refiner="none",
+        concepts=[0, 1, 2],
+        set=chosen,
+    )
 
 
 @pytest.fixture
