@@ -78,6 +78,7 @@ def alter(path: Path, change: Callable[[Any], None]) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("model", "mini"), ("stages", [1]), ("stages", [{"stage": "x", "seconds": "long"}]), ("input", {"width": "3"}),
+     ("input", {"digest": 3}), ("versions", []), ("status", None), ("model", {"name": ["x"]})],
 )  # fmt: skip
 def test_a_damaged_run_json(folder: Path, key: str, value: Any) -> None:
     alter(folder / "run.json", lambda document: document.update({key: value}))
