@@ -33,14 +33,19 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"# file: (\S+)\n")
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    """docs/make_tables.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_tables", DOCS / "make_tables.py")
+def script(name: str) -> ModuleType:
+    """A file of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    """docs/make_tables.py as a module."""
+    return script("make_tables")
 
 
 def page(name: str) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from test_docs import DOCS, page, section
+from test_docs import page, script, section
 
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
     """docs/make_output.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_output", DOCS / "make_output.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("make_output")
 
 
 def test_every_command_shows_what_it_prints(maker: ModuleType) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from test_docs import DOCS, ROOT
+from test_docs import DOCS, ROOT, script
 
 CONFIG = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
@@ -17,11 +16,7 @@ CONFIG = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 def hooks() -> ModuleType:
     """docs/site_hooks.py as a module."""
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("site_hooks", DOCS / "site_hooks.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("site_hooks")
 
 
 def on(page: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_loop import Loop
 
 import uce
 from uce.core import ConfigError, ImageError, PluginError, RunFolderError, TokenPlan
@@ -20,7 +21,6 @@ from uce.core.files import write_safetensors
 from uce.core.manager import load_manager
 from uce.core.picture_files import load_rgb
 from uce.core.store import FileCheckpoint
-from uce.core.training.updates import UpdateLoop
 from uce.testing import tiny_backbone
 
 RUN = Path(__file__).parents[1] / "fixtures" / "run-format-1"
@@ -145,19 +145,6 @@ def test_a_plugin_file_that_would_end_the_program(tmp_path: Path, text: str, tol
     path.write_text(text)
     with pytest.raises(PluginError, match=told):
         load_manager([str(path)])
-
-
-class Loop(UpdateLoop):
-    """A training that only takes up its state."""
-
-    terms = ("total",)
-    total = 4  # type: ignore[assignment]
-
-    def updates(self) -> Any:
-        return iter(())
-
-    def step(self, update: Any) -> Any:
-        raise AssertionError
 
 
 @pytest.mark.parametrize(

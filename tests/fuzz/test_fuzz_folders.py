@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoint_loop import Loop
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -30,7 +31,6 @@ from uce.core.context import Context
 from uce.core.library import Library
 from uce.core.store import FileCheckpoint, StageCache, load_tensors
 from uce.core.token_files import read_token_file
-from uce.core.training.updates import UpdateLoop
 from uce.testing import tiny_attention, tiny_backbone, tiny_labels
 
 OWNED = "/tmp/uce-fuzz-owned"
@@ -180,19 +180,6 @@ def test_run_folders(run_folder: Path, folder: Path, monkeypatch: pytest.MonkeyP
     ends_well(folder, lambda: uce.export(out, "diffusers", folder / "export", overwrite=True))
     inside = {str(path.relative_to(folder)).split("/")[0] for path in folder.iterdir()}
     assert inside <= {"library", "export"}, inside
-
-
-class Loop(UpdateLoop):
-    """A training that only takes up its state."""
-
-    terms = ("total",)
-    total = 4  # type: ignore[assignment]
-
-    def updates(self) -> Any:
-        return iter(())
-
-    def step(self, update: Any) -> Any:
-        raise AssertionError
 
 
 @cache

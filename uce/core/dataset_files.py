@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,15 +78,15 @@ def read_row(source: str) -> RgbArray:
     return load_rgb((path if path.is_dir() else path.parent) / name)
 
 
-class _Rows:
+class _Rows(ABC):
     """One split. `pictures`: the columns that hold pictures. `count`: how many rows."""
 
     pictures: Sequence[str]
     count: int
 
+    @abstractmethod
     def read(self, number: int, column: str) -> Any:
         """The file's content as bytes, or {"bytes", "path"}."""
-        raise NotImplementedError
 
 
 class _SavedRows(_Rows):

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor
 
 from uce.core.errors import ImageError
 from uce.core.picture_files import PictureSource, load_rgb
+
+if TYPE_CHECKING:
+    from uce.core.data import Concepts
 
 Fit = Literal["crop", "pad", "stretch"]
 Frame = tuple[int, int, int, int]
@@ -83,6 +86,10 @@ class Picture:
         """
         rows, columns = (self._shown(axis, grid[axis]) for axis in (0, 1))
         return rows[:, None] & columns[None, :]
+
+    def masks_of(self, concepts: Concepts) -> Tensor:
+        """Masks at the original's size, bool (K, H, W): the concepts' own where they have such, else of their cells."""
+        return self.to_original(concepts.masks) if concepts.pixel_masks is None else concepts.pixel_masks
 
     def to_original(self, masks: Tensor) -> Tensor:
         """Cell masks as pixel masks of the original: bilinear between cells, the strongest mask (or none) wins.

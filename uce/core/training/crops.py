@@ -29,6 +29,7 @@ from uce.core.picture import Picture, read_picture
 from uce.core.training.objective import Draws
 from uce.core.training.schedule import Update
 from uce.core.training.updates import UpdateLoop, identity_of, rate_unit, require_concepts
+from uce.core.training.views import mask_box
 
 Fill = Literal["keep", "white", "grey", "mean"]
 
@@ -67,8 +68,7 @@ class CropOptions:
 
 def crop_frame(mask_HW: npt.NDArray[np.bool_], margin: float) -> tuple[slice, slice]:
     """Rows and columns of a square around a mask, pushed into the picture, cut where it does not fit."""
-    rows, columns = (np.flatnonzero(mask_HW.any(axis=axis)) for axis in (1, 0))
-    spans = [(int(found[0]), int(found[-1]) + 1) for found in (rows, columns)]
+    spans = mask_box(mask_HW)
     side = max(1, round(max(end - start for start, end in spans) * (1 + 2 * margin)))
     frame = []
     for (start, end), length in zip(spans, mask_HW.shape, strict=True):
@@ -111,8 +111,10 @@ class CropTraining(UpdateLoop):
         self.options = options
         pixels_K = [image.pixels] * len(concepts)
         if options.source == "crop":
-            masks = image.to_original(concepts.masks) if concepts.pixel_masks is None else concepts.pixel_masks
-            crops = [concept_crop(image.original, mask.cpu().numpy(), options.margin, options.fill) for mask in masks]
+            crops = [
+                concept_crop(image.original, mask.cpu().numpy(), options.margin, options.fill)
+                for mask in image.masks_of(concepts)
+            ]
             pixels_K = [read_picture(crop, backbone.picture_side, "pad").pixels for crop in crops]
         learned_from = (*plan.starts.values(), *pixels_K)
         super().__init__(plan, backbone, context, identity_of(options.digest(), learned_from, context, backbone))

@@ -48,11 +48,17 @@ def widen_masks(masks_Khw: Tensor, cells: int) -> Tensor:
     return wide * (others < 0.5)
 
 
+def mask_box(mask_HW: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First row and the one after the last, and the same of columns, of a mask that is not empty."""
+    rows, columns = (np.flatnonzero(mask_HW.any(axis=axis)) for axis in (1, 0))
+    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+
+
 def zoom_frame(mask_HW: npt.NDArray[np.bool_], zoom: float) -> Frame:
     """The square in whose centre a mask's box takes `zoom` of the side."""
-    spans = [np.flatnonzero(mask_HW.any(axis=axis))[[0, -1]] + [0, 1] for axis in (1, 0)]
-    side = max(1, round(max(int(end - start) for start, end in spans) / zoom))
-    top, left = (round(float(start + end - side) / 2) for start, end in spans)
+    spans = mask_box(mask_HW)
+    side = max(1, round(max(end - start for start, end in spans) / zoom))
+    top, left = (round((start + end - side) / 2) for start, end in spans)
     return top, left, side
 
 
@@ -114,8 +120,7 @@ class Views:
 
 def _enlarged(concepts: Concepts, image: Picture, zoom: float) -> list[tuple[npt.NDArray[np.uint8], Tensor]]:
     """Every concept's square of the original, and where all concepts are in it, bool (K, side, side)."""
-    masks_KHW = image.to_original(concepts.masks) if concepts.pixel_masks is None else concepts.pixel_masks
-    masks_HWK = masks_KHW.cpu().numpy().transpose(1, 2, 0)
+    masks_HWK = image.masks_of(concepts).cpu().numpy().transpose(1, 2, 0)
     views = []
     for k in range(len(concepts)):
         frame = zoom_frame(masks_HWK[..., k], zoom) if masks_HWK[..., k].any() else (0, 0, max(image.size))

@@ -59,10 +59,9 @@ class EdgesRefiner:
 
         if image is None or len(concepts) == 0:
             return concepts
-        start = concepts.pixel_masks if concepts.pixel_masks is not None else image.to_original(concepts.masks)
         top, left, height, width = image.box
         shown = (slice(top, top + height), slice(left, left + width))
-        masks = start.cpu().numpy().copy()
+        masks = image.masks_of(concepts).cpu().numpy().copy()
         cell = max(
             (image.side / concepts.grid[axis]) * (image.box[axis + 2] / image.window[axis + 2]) for axis in (0, 1)
         )
