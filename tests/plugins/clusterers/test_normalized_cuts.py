@@ -52,10 +52,38 @@ def test_things_that_touch_are_cut_where_attention_is_weak(gap: int) -> None:
     assert (labels[truth == 0] >= 0).sum() < 6  # of 196: outlines may bulge by a cell
 
 
+def seen(truth: np.ndarray, pixels: int = 8) -> Any:
+    """A picture of that: things red on grey."""
+    colours = np.array([[120, 120, 120], [200, 30, 30]], np.uint8)
+    return read_picture(colours[np.kron(np.minimum(truth, 1), np.ones((pixels, pixels), int))], 128, "stretch")
+
+
 def test_two_alike_things_beside_each_other_stay_two() -> None:
     truth = two_things(1)
-    labels = cluster(maps_of(truth, kinds=np.minimum(truth, 1))).labels.numpy()
-    assert np.array_equal(labels, truth - 1)
+    attention = maps_of(truth, kinds=np.minimum(truth, 1))
+    assert np.array_equal(cluster(attention, cost=0.07).labels.numpy(), truth - 1)
+    labels = cluster(attention, seen(truth)).labels.numpy()
+    assert np.array_equal(labels[truth > 0], truth[truth > 0] - 1), "the gap in the picture tells them apart"
+    numbers = [cluster(attention, seen(truth), cost=0.01, gap=gap).num_clusters for gap in (0, 6)]
+    assert numbers == [1, 2]
+
+
+def test_little_that_comes_off_easily_is_a_part() -> None:
+    truth = np.zeros((GRID, GRID), int)
+    truth[4:12, 2:10] = 1
+    truth[7:9, 10:12] = 2
+    attention = maps_of(truth)
+    numbers = [cluster(attention, growth=growth).num_clusters for growth in (0, 0.6, 2)]
+    assert numbers == [2, 2, 1]
+
+
+def test_what_has_no_outline_in_the_picture_is_background() -> None:
+    truth = two_things(4)
+    attention, picture = maps_of(truth), seen(truth == 1)
+    assert np.array_equal(cluster(attention, picture).labels.numpy() == 0, truth == 1)
+    assert cluster(attention, picture).num_clusters == 1
+    assert cluster(attention, picture, outline=1).num_clusters == cluster(attention).num_clusters == 2
+    assert cluster(attention, seen(truth == 3)).num_clusters == 2, "where nothing has one, nothing is dropped"
 
 
 def test_one_thing_of_one_kind_is_not_cut_whatever_its_size() -> None:
