@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import pytest
 import uce
 from uce.core import PluginError, RunFolderError
 from uce.core.jobs import Assignment, Job, Outcome
-from uce.plugins.executors.ray import RayExecutor, _connect, _Crew
+from uce.plugins.executors.ray import RayExecutor, _apart_from_ray, _connect, _Crew
 from uce.testing import check_plugin
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: extra [ray]")
@@ -93,7 +94,8 @@ class FakeRay:
     def cluster_resources(self) -> dict[str, float]:
         return self.found
 
-    def wait(self, calls: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+    def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        assert timeout > 0
         return calls[:num_returns], calls[num_returns:]
 
     def get(self, call: Any) -> Any:
@@ -132,9 +134,9 @@ def test_an_actor_that_waits_for_room_keeps_no_picture_waiting() -> None:
     """Two actors, one of which never finds a place: the other does both pictures, and the batch ends."""
 
     class Crowded(FakeRay):
-        def wait(self, calls: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
             self.first = getattr(self, "first", calls[0])
-            return super().wait([call for call in calls if call is not self.first], num_returns)
+            return super().wait([call for call in calls if call is not self.first], num_returns, timeout)
 
     fake = Crowded([], CPU=4)
     assert [o.name for o in outcomes(fake)] == ["a", "b"] and fake.made == 2 and fake.called == ["ready", "do", "do"]
@@ -152,6 +154,37 @@ def test_what_is_wrong_with_the_cluster_ends_the_batch() -> None:
         outcomes(FakeRay([FakeRay.exceptions.RayError("out of memory")] * 99, CPU=4))
     with pytest.raises(RunFolderError, match="taken over"):
         outcomes(FakeRay([None, None, ("refused", "taken over by process 7")], CPU=4))
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_cluster_without_a_machine_ends_the_batch_and_a_slow_one_does_not(alive: bool) -> None:
+    class Silent(FakeRay):
+        waits = 0
+
+        def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+            self.waits += 1
+            return ([], calls) if self.waits == 2 else super().wait(calls, num_returns, timeout)
+
+        def nodes(self) -> list[dict[str, bool]]:
+            return [{"Alive": False}, {"Alive": alive}]
+
+    if alive:
+        assert [o.name for o in outcomes(Silent([], CPU=4))] == ["a", "b"]
+    else:
+        with pytest.raises(PluginError, match="the cluster has no machine left; finished pictures are kept"):
+            outcomes(Silent([], CPU=4))
+
+
+def test_what_ray_has_to_say_is_no_part_of_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout
+    with _apart_from_ray():
+        thread = threading.Thread(target=print, args=("a node is gone",), name="ray_listen_error_messages")
+        thread.start()
+        thread.join()
+        print("{}")
+    assert sys.stdout is before
+    out, err = capsys.readouterr()
+    assert (out, err) == ("{}\n", "a node is gone\n")
 
 
 @pytest.mark.parametrize(("slow", "told"), [(3, False), (4, True)])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import logging
 import os
 import sys
+import threading
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 STARTS = 4
 """Times a cluster of our own is started: Ray gives its parts 30 s, whatever else the machine does, and then up."""
 
+PATIENCE = 20.0
+"""Seconds without an answer after which somebody looks whether there is still a cluster."""
+
 
 class RayExecutor:
     """Works in Ray actors, one model each. Choose it for several machines; RAY_ADDRESS joins a cluster."""
@@ -45,17 +50,18 @@ class RayExecutor:
         """
         ray = _ray()
         ours = not ray.is_initialized()
-        try:
-            if ours:
-                _connect(ray)
-            crew = _Crew(ray, jobs, assignment, settings)
+        with _apart_from_ray():
             try:
-                yield from crew.work()
+                if ours:
+                    _connect(ray)
+                crew = _Crew(ray, jobs, assignment, settings)
+                try:
+                    yield from crew.work()
+                finally:
+                    crew.stop()
             finally:
-                crew.stop()
-        finally:
-            if ours:
-                ray.shutdown()
+                if ours:
+                    ray.shutdown()
 
 
 class _Actor:
@@ -81,6 +87,35 @@ class _Actor:
             return "refused", str(error)
         self.worker = worker
         return "outcome", worker.do(Job.from_text(job)).to_text()
+
+
+class _Apart(io.TextIOBase):
+    """Standard output for everybody but Ray's own threads, whose words go to the errors."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+
+    def write(self, text: str) -> int:
+        ray = threading.current_thread().name.startswith("ray_")
+        return int((sys.stderr if ray else self.original).write(text))
+
+    def flush(self) -> None:
+        self.original.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+
+@contextlib.contextmanager
+def _apart_from_ray() -> Iterator[None]:
+    """A driver prints what befell the cluster, told or not, to standard output: a document may stand there (--json)."""
+    apart = _Apart(sys.stdout)
+    sys.stdout = apart
+    try:
+        yield
+    finally:
+        if sys.stdout is apart:
+            sys.stdout = apart.original
 
 
 def _ray() -> Any:
@@ -140,7 +175,10 @@ class _Crew:
     def work(self) -> Iterator[Outcome]:
         """Until every job has an outcome."""
         while self.left or any(work is not None for _, work in self.calls.values()):
-            ended, _ = self.ray.wait(list(self.calls), num_returns=1)
+            ended, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=PATIENCE)
+            if not ended:
+                self._look_for_life()
+                continue
             actor, work = self.calls.pop(ended[0])
             try:
                 kind, text = self.ray.get(ended[0])
@@ -156,6 +194,13 @@ class _Crew:
                 yield dataclasses.replace(Outcome.from_text(text), attempts=work[1])
             self.idle.append(actor)
             self._hand_out()
+
+    def _look_for_life(self) -> None:
+        """Ray waits for a machine to come back, also where there is none left that could."""
+        if not any(node["Alive"] for node in self.ray.nodes()):
+            raise PluginError(
+                "executor 'ray': the cluster has no machine left; finished pictures are kept: run the command again"
+            )
 
     def stop(self) -> None:
         """End what still works: what a picture has done is on the disk."""
