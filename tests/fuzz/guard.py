@@ -58,6 +58,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         if writes and not _inside(path):
             _seen.append(f"writes {path!r}")
     elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir") and not _inside(arguments[0]):
+        if Path(os.fsdecode(arguments[0])).name.startswith("torchinductor_"):  # torch's own, when it is imported
+            return
         if not Path(os.fsdecode(arguments[0])).is_absolute() and arguments[-1] != -1:  # of an open folder: rmtree's
             return
         _seen.append(f"{event} {arguments[0]!r}")
@@ -98,7 +100,7 @@ def watched(folder: Path) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert not hangs, f"longer than {PATIENCE} s"
-    assert not _seen, _seen
+    assert not _seen, list(_seen)
 
 
 def ends_well(folder: Path, call: Callable[[], Any]) -> str | None:

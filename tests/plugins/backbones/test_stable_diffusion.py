@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from uce.core import Capture
 from uce.core.errors import ModelError, StageInputError
+from uce.plugins.backbones._sd.prompts import PromptReader
 
 Load = Callable[..., Any]
 
@@ -171,6 +173,22 @@ def test_noise_and_target_follow_the_schedule(backbone: Any) -> None:
     velocity = alpha * noise - sigma * latents
     expected = velocity if backbone.prediction == "v_prediction" else noise
     assert torch.allclose(backbone.target(latents, noise, timesteps), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [[], 2, None, "many"])
+def test_a_tokenizer_without_a_usable_length_is_refused(copied: Path, load_backbone: Load, length: Any) -> None:
+    edit(copied / "tokenizer" / "tokenizer_config.json", model_max_length=length)
+    if length is None:  # transformers' own "any": the text encoder's positions count
+        assert load_backbone(copied).tokenize("a cat").ids
+        return
+    with pytest.raises(ModelError, match=r"model_max_length is .*, allowed is a whole number above 2"):
+        load_backbone(copied)
+
+
+def test_a_tokenizer_without_its_marks_is_refused(tiny_backbone: Any) -> None:
+    tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2, pad_token_id=None, model_max_length=77)
+    with pytest.raises(ModelError, match=r"the tokenizer has no pad_token; take tokenizer_config\.json"):
+        PromptReader(tokenizer, tiny_backbone.text_encoder)
 
 
 def test_a_sample_predictor_aims_at_the_latent(copied: Path, load_backbone: Load) -> None:

@@ -6,6 +6,7 @@ Legend: B prompts; L text positions; D width of the text states; d width of the 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from uce.core.backbone import Conditioning, Prompt
-from uce.core.errors import StageInputError
+from uce.core.errors import ModelError, StageInputError
 
 ENCODER = "clip"
 WORD_END = "</w>"
@@ -32,13 +33,27 @@ class Reader(Protocol):
     def condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning: ...
 
 
+def _length(tokenizer: Any) -> int:
+    """Positions that a tokenizer fills, a huge number where its folder does not tell; ModelError where it is no use."""
+    for name in ("bos_token", "eos_token", "pad_token"):
+        if not isinstance(getattr(tokenizer, f"{name}_id"), int):
+            raise ModelError(f"the tokenizer has no {name}; take tokenizer_config.json from the model again")
+    length = tokenizer.model_max_length
+    if isinstance(length, bool) or not isinstance(length, int | float) or not length > 2:  # begin, a word, end
+        raise ModelError(
+            f"the tokenizer's model_max_length is {length!r:.60}, allowed is a whole number above 2; "
+            "take tokenizer_config.json from the model again"
+        )
+    return int(min(length, sys.maxsize))
+
+
 class PromptReader:
     """Tokenises for one CLIP tokenizer and encodes with one CLIP text encoder, which goes by `name`."""
 
     def __init__(self, tokenizer: Any, text_encoder: Any, name: str = ENCODER) -> None:
         self.tokenizer, self.text_encoder, self.name = tokenizer, text_encoder, name
         positions = int(text_encoder.config.max_position_embeddings)
-        self.length = min(int(tokenizer.model_max_length), positions)
+        self.length = min(_length(tokenizer), positions)
 
     def word_ids(self, word: str) -> list[int]:
         """Token ids of `word` without begin, end and padding."""
