@@ -28,12 +28,12 @@ SAME = 5.0  # less than this is no edge
 SAMPLES = 9  # points looked at between two cells
 
 
-def colours(image: Picture, grid: tuple[int, int]) -> Floats:
-    """The picture as the model sees it in CIELAB, P x P pixels per cell, float64 (P h, P w, 3)."""
+def colours(image: Picture, grid: tuple[int, int], per_cell: int = P) -> Floats:
+    """The picture as the model sees it in CIELAB, so many pixels per cell and axis, float64 (P h, P w, 3)."""
     import torch
     from skimage.color import rgb2lab
 
-    height, width = P * grid[0], P * grid[1]
+    height, width = per_cell * grid[0], per_cell * grid[1]
     pixels = image.at(max(height, width)).pixels
     if height != width:
         pixels = torch.nn.functional.interpolate(pixels[None], (height, width), mode="area")[0]
@@ -55,7 +55,8 @@ def background_likeness(colours_HW3: Floats, foreground_hw: Masks) -> Floats:
         return np.zeros((height, width))
     y, x = np.mgrid[:height, :width] * (ACROSS / max(height, width))
     points = np.dstack([colours_HW3, y, x]).reshape(-1, 5)
-    known = points[np.kron(sure, np.ones((P, P), np.bool_)).ravel()]
+    cell = np.ones((height // sure.shape[0], width // sure.shape[1]), np.bool_)
+    known = points[np.kron(sure, cell).ravel()]
     away, _ = cKDTree(known[::2]).query(points)
     return np.asarray(np.exp(-(away**2) / (2 * ALIKE**2))).reshape(height, width)
 

@@ -93,6 +93,23 @@ def test_edges_mends_frayed_grid_masks() -> None:
     assert iou(refined.pixel_masks[0].numpy(), truth[0]) > 0.95
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(256, 256), (256, 400)])
+def test_edges_gives_a_gap_within_a_mask_back_to_the_background(fit: Any, size: tuple[int, int]) -> None:
+    height, width = size
+    picture, truth = np.full((height, width, 3), (90, 140, 90), np.uint8), np.zeros((1, height, width), bool)
+    for left in (width // 2 - 45, width // 2 + 5):
+        truth[0, 108:148, left : left + 40] = True
+    picture[truth[0]] = (200, 60, 50)
+    image = read_picture(Image.fromarray(picture), SIDE, fit)
+    start = truth.copy()
+    start[0, 108:148, width // 2 - 45 : width // 2 + 45] = True  # the gap of 10 pixels, too
+    concepts = concepts_of(image.to_grid(torch.from_numpy(start), (16, 16)).numpy())
+    found = [sharpen(concepts, image, background=value).pixel_masks for value in (0, 8, 16)]
+    scores = [iou(np.asarray(masks)[0], truth[0]) for masks in found]
+    assert scores == sorted(scores) and scores[2] > max(0.98, scores[0] + 0.02)
+
+
 def test_edges_leaves_bare_maps_and_no_concepts_alone() -> None:
     concepts = concepts_of(on_grid(discs()[1]))
     assert sharpen(concepts, None) is concepts

@@ -35,12 +35,15 @@ class EdgesRefiner:
         colour: float = Field(
             8.0, gt=0, le=100, description="difference of colour (CIELAB) that makes an edge; lower: fainter ones"
         )
+        background: float = Field(
+            8.0, ge=0, le=50, description="how much it counts whether a pixel looks like the background near it; 0: not"
+        )
         side: int = Field(256, ge=32, le=1024, description="longer side in pixels at which outlines are found")
 
     @hookimpl
     def uce_refine_masks(self, concepts: Concepts, image: Picture | None, settings: Settings) -> Concepts:
         """Let every pixel near an outline join the concept, or the background, that pixels of like colour around it are
-        of.
+        of; and the background the sooner, the more it looks like it (`background`).
 
         Args:
             concepts: masks bool (K, h, w); pixel_masks are the start where there are some.
@@ -65,12 +68,32 @@ class EdgesRefiner:
         cell = max(
             (image.side / concepts.grid[axis]) * (image.box[axis + 2] / image.window[axis + 2]) for axis in (0, 1)
         )
-        masks[:, *shown] = _at_edges(image.original[shown], masks[:, *shown], cell, settings)
+        likeness = _likeness(concepts, image, settings.side) if settings.background > 0 else None
+        masks[:, *shown] = _at_edges(image.original[shown], masks[:, *shown], likeness, cell, settings)
         return replace(concepts, pixel_masks=torch.from_numpy(masks))
 
 
+def _likeness(concepts: Concepts, image: Picture, side: int) -> npt.NDArray[np.float32]:
+    """How much what is shown looks like background near it, in [0, 1], about `side` pixels a side."""
+    import numpy as np
+
+    from uce.core.surroundings import background_likeness, colours
+
+    foreground = concepts.masks.any(dim=0).cpu().numpy()
+    seen = colours(image, concepts.grid, max(1, round(side / max(concepts.grid))))
+    likeness = background_likeness(seen, foreground).astype(np.float32)
+    (top, left, height, width), scale = image.window, np.array(likeness.shape) / image.side
+    rows = slice(round(top * scale[0]), max(round(top * scale[0]) + 1, round((top + height) * scale[0])))
+    columns = slice(round(left * scale[1]), max(round(left * scale[1]) + 1, round((left + width) * scale[1])))
+    return np.asarray(likeness[rows, columns])
+
+
 def _at_edges(
-    picture_HW3: npt.NDArray[np.uint8], masks_KHW: npt.NDArray[np.bool_], cell: float, settings: EdgesRefiner.Settings
+    picture_HW3: npt.NDArray[np.uint8],
+    masks_KHW: npt.NDArray[np.bool_],
+    likeness_hw: npt.NDArray[np.float32] | None,
+    cell: float,
+    settings: EdgesRefiner.Settings,
 ) -> npt.NDArray[np.bool_]:
     """Masks at the picture's edges, bool (K, H, W), disjoint; a mask that would vanish stays as it was."""
     import numpy as np
@@ -89,7 +112,10 @@ def _at_edges(
     shares = np.stack([_resized(label.astype(np.float32), small) for label in labels])
     width = settings.band * cell * scale
     shares = uniform_filter(shares, size=(0, round(width), round(width)), mode="nearest") if width >= 1.5 else shares
-    chances = _mean_field(shares, colours, max(1, round(width)), settings.colour)
+    prior = np.log(np.clip(shares, SURE, 1))
+    if likeness_hw is not None:
+        prior[0] += settings.background * (_resized(likeness_hw, small) - np.float32(0.5))
+    chances = _mean_field(prior, colours, max(1, round(width)), settings.colour)
     winner = np.stack([_resized(chance, size) for chance in chances]).argmax(axis=0)
     found = winner[None] == np.arange(1, len(labels))[:, None, None]
     for index, mask in enumerate(found):
@@ -100,7 +126,7 @@ def _at_edges(
 
 
 def _mean_field(
-    shares_Lhw: npt.NDArray[np.float32], colours_hw3: npt.NDArray[np.float32], reach: int, colour: float
+    prior_Lhw: npt.NDArray[np.float32], colours_hw3: npt.NDArray[np.float32], reach: int, colour: float
 ) -> npt.NDArray[np.float32]:
     """The chance of every label at every pixel, (L, h, w), after pixels have drawn each other to their labels.
 
@@ -123,14 +149,13 @@ def _mean_field(
         apart = ((colours_hw3 - other) ** 2).sum(axis=2) / (2 * colour**2)
         voices.append(np.float32(loudness) * np.exp(-apart - (y * y + x * x) / (2 * (reach / 1.5) ** 2)))
     total = np.sum(voices, axis=0) + np.float32(1e-6)
-    prior = np.log(np.clip(shares_Lhw, SURE, 1))
-    chances = _softmax(prior)
+    chances = _softmax(prior_Lhw)
     for _ in range(ROUNDS):
         around = np.pad(chances, ((0, 0), (reach, reach), (reach, reach)))
         heard = np.zeros_like(chances)
         for (y, x), voice in zip(moves, voices, strict=True):
             heard += voice * around[:, reach + y : reach + y + height, reach + x : reach + x + width]
-        chances = _softmax(prior + np.float32(WEIGHT) * heard / total)
+        chances = _softmax(prior_Lhw + np.float32(WEIGHT) * heard / total)
     return chances
 
 
