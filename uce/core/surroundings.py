@@ -25,6 +25,7 @@ LIGHTNESS = 0.5
 ALIKE = 7.0  # distance at which a colour still looks like another
 ACROSS = 40.0  # what the picture's whole side counts as, in units of colour: likeness is to what is near
 SAME = 5.0  # less than this is no edge
+KNOWN = 6000  # pixels of background that others are held against, about
 SAMPLES = 9  # points looked at between two cells
 
 
@@ -44,7 +45,8 @@ def colours(image: Picture, grid: tuple[int, int], per_cell: int = P) -> Floats:
 def background_likeness(colours_HW3: Floats, foreground_hw: Masks) -> Floats:
     """How much every pixel looks like background near it, in [0, 1], float64 (P h, P w).
 
-    Background are the cells that are no foreground and do not touch it; where there are none, nothing looks like it.
+    Background are the cells that are no foreground and do not touch it: they look like it wholly. Where there are none,
+    nothing does.
     """
     from scipy.ndimage import binary_dilation
     from scipy.spatial import cKDTree
@@ -56,9 +58,12 @@ def background_likeness(colours_HW3: Floats, foreground_hw: Masks) -> Floats:
     y, x = np.mgrid[:height, :width] * (ACROSS / max(height, width))
     points = np.dstack([colours_HW3, y, x]).reshape(-1, 5)
     cell = np.ones((height // sure.shape[0], width // sure.shape[1]), np.bool_)
-    known = points[np.kron(sure, cell).ravel()]
-    away, _ = cKDTree(known[::2]).query(points)
-    return np.asarray(np.exp(-(away**2) / (2 * ALIKE**2))).reshape(height, width)
+    known = np.kron(sure, cell).ravel()
+    background = points[known]
+    away, _ = cKDTree(background[:: max(2, len(background) // KNOWN)]).query(points[~known])
+    likeness = np.ones(len(points))
+    likeness[~known] = np.exp(-(away**2) / (2 * ALIKE**2))
+    return likeness.reshape(height, width)
 
 
 def gaps(likeness_HW: Floats, cells: Cells, width: int, reach: float) -> Floats:
