@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -45,7 +46,9 @@ def test_ctrl_c_ends_the_workers(pictures: Path, flags: list[str], tmp_path: Pat
     out = tmp_path / "out"
     command = [sys.executable, "-m", "uce.cli", "batch", str(pictures), "-o", str(out), "--executor", "processes"]
     command += ["--workers", "1", *flags, "--set", "clusterer.pause=600"]
-    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # a shell's background job, as CI may be, ignores the signal, and so would what it starts
+    usual = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=usual)
     end = time.monotonic() + 240
     while not list((out / "runs").glob("*/run.json")):
         assert time.monotonic() < end
