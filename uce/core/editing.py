@@ -14,6 +14,7 @@ from PIL import Image
 
 from uce.core.backbone import Inpainting
 from uce.core.errors import ImageError
+from uce.core.masks import mask_box
 from uce.core.picture_files import load_rgb
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ class Edit:
     def window(self) -> tuple[int, int, int]:
         """(top, left, side) of a square around the mask; it may reach beyond the photo where that is not square."""
         height, width = self.mask.shape
-        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
-        extent = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+        (top, bottom), (left, right) = mask_box(self.mask)
+        extent = max(bottom - top, right - left)
         side = max(16, min(round(extent * ROOM), max(height, width)))
         return (
-            _start(int(rows[0] + rows[-1] + 1) // 2, side, height),
-            _start(int(columns[0] + columns[-1] + 1) // 2, side, width),
+            _start((top + bottom) // 2, side, height),
+            _start((left + right) // 2, side, width),
             side,
         )
 

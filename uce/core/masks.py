@@ -1,4 +1,4 @@
-"""What touches what on the grid: connected parts, unions, neighbours. Touching means 4-neighbours.
+"""Where masks are and what touches what: boxes, connected parts, unions, neighbours. Touching means 4-neighbours.
 
 Legend: K masks; h, w cells.
 """
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from uce.core.data import AttentionMaps, Concepts
@@ -18,8 +17,16 @@ if TYPE_CHECKING:
 Masks = npt.NDArray[np.bool_]
 
 
+def mask_box(mask_hw: Masks) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First row and the one after the last, and the same of columns, of a mask that is not empty."""
+    rows, columns = (np.flatnonzero(mask_hw.any(axis=axis)) for axis in (1, 0))
+    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+
+
 def components(mask_hw: Masks) -> tuple[npt.NDArray[np.int32], int]:
     """Connected parts of a mask: labels (h, w), 0 outside and 1 to n inside, and their number n."""
+    from scipy import ndimage
+
     labels, number = ndimage.label(mask_hw)
     return np.asarray(labels, np.int32), int(number)
 
@@ -38,6 +45,8 @@ def touching(masks_Khw: Masks) -> Masks:
     Two masks touch when their union has fewer connected parts than the two have apart, which is when a cell of one is
     a cell, or a 4-neighbour of a cell, of the other.
     """
+    from scipy import ndimage
+
     num = len(masks_Khw)
     result = np.zeros((num, num), np.bool_)
     for index, mask in enumerate(masks_Khw):

@@ -20,6 +20,7 @@ import numpy as np
 from uce.core.documents import parse_json
 from uce.core.errors import ConfigError, RunFolderError
 from uce.core.files import write_bytes, write_json, write_picture, write_safetensors, write_text
+from uce.core.masks import mask_box
 from uce.core.run_documents import check_run
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def token_file(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _concept_entry(index: int, token: str, mask: np.ndarray[Any, Any], score: float) -> dict[str, Any]:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = mask_box(mask)
     return {
         "index": index,
         "token": token,
@@ -261,7 +262,7 @@ def _concept_entry(index: int, token: str, mask: np.ndarray[Any, Any], score: fl
         "area": int(mask.sum()),
         "share": round(float(mask.mean()), 6),
         "score": round(score, 6),
-        "bbox": [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1],
+        "bbox": [left, top, right, bottom],
     }
 
 

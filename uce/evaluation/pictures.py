@@ -20,6 +20,7 @@ from uce.core.config import load_config_file
 from uce.core.encoder import RgbArray
 from uce.core.errors import RunFolderError
 from uce.core.files import write_picture
+from uce.core.masks import mask_box
 from uce.core.picture import Picture, load_rgb, read_picture
 from uce.core.run import Run
 from uce.core.run_folder import token_stem
@@ -181,8 +182,7 @@ def masked_source(picture: RgbArray, mask: np.ndarray[Any, Any], settings: Evalu
     filled = np.where(mask[..., None], picture, np.uint8(fill))
     if settings.source == "masked":
         return filled
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    (top, bottom), (left, right) = mask_box(mask)
     side = round(max(bottom - top, right - left) * (1 + 2 * CROP_MARGIN))
     above, before = (side - (bottom - top)) // 2, (side - (right - left)) // 2
     square = np.full((side, side, 3), fill, np.uint8)

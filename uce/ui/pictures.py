@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from uce.core.masks import mask_box
 from uce.core.overlay import draw_overlay
 from uce.ui.things import Thing
 from uce.ui.workspace import PictureWork
@@ -47,8 +48,8 @@ def _rimmed(drawn: Image.Image, thing: Thing) -> Image.Image:
 
 def cut_out(picture: PictureWork, thing: Thing, side: int = 96) -> Image.Image:
     """The thing alone on white, in a square."""
-    rows, columns = np.flatnonzero(thing.mask.any(axis=1)), np.flatnonzero(thing.mask.any(axis=0))
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    (top, bottom), (left, right) = mask_box(thing.mask)
+    box = (slice(top, bottom), slice(left, right))
     pixels = np.where(thing.mask[box][..., None], picture.pixels[box], 255).astype(np.uint8)
     found = Image.fromarray(pixels)
     found.thumbnail((side - 8, side - 8))

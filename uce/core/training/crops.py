@@ -25,11 +25,11 @@ from uce.core.backbone import Backbone, Prompt
 from uce.core.context import Context
 from uce.core.data import Concepts, TokenPlan
 from uce.core.latents import encode_with_mirror
+from uce.core.masks import mask_box
 from uce.core.picture import Picture, read_picture
 from uce.core.training.objective import Draws
 from uce.core.training.schedule import Update
 from uce.core.training.updates import UpdateLoop, identity_of, rate_unit, require_concepts
-from uce.core.training.views import mask_box
 
 Fill = Literal["keep", "white", "grey", "mean"]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from uce.core.backbone import Backbone
 from uce.core.data import Concepts
 from uce.core.latents import encode_with_mirror
+from uce.core.masks import mask_box
 from uce.core.picture import Picture, read_picture
 
 Frame = tuple[int, int, int]  # top, left, side; may lie partly outside
@@ -46,12 +47,6 @@ def widen_masks(masks_Khw: Tensor, cells: int) -> Tensor:
     wide = F.max_pool2d(masks[None], 2 * cells + 1, stride=1, padding=cells)[0]
     others = masks.sum(dim=0, keepdim=True) - masks
     return wide * (others < 0.5)
-
-
-def mask_box(mask_HW: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First row and the one after the last, and the same of columns, of a mask that is not empty."""
-    rows, columns = (np.flatnonzero(mask_HW.any(axis=axis)) for axis in (1, 0))
-    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 
 def zoom_frame(mask_HW: npt.NDArray[np.bool_], zoom: float) -> Frame:

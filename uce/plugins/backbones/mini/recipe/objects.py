@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from uce.core.masks import mask_box
 from uce.plugins.backbones.mini.recipe.names import NAMES
 
 Split = Literal["train", "validation", "test"]
@@ -89,11 +90,10 @@ def load_object(folder: Path, stem: str, side: int = 128) -> Image.Image:
 def crop_visible(picture: Image.Image, side: int) -> Image.Image:
     """Crop an RGBA picture to its visible part and scale the longer side to `side`."""
     visible = np.asarray(picture)[..., 3] > 16
-    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    if len(rows) == 0:
+    if not visible.any():
         raise ValueError("the object's picture is fully transparent")
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    cropped = picture.crop(box)
+    (top, bottom), (left, right) = mask_box(visible)
+    cropped = picture.crop((left, top, right, bottom))
     scale = side / max(cropped.size)
     size = (max(1, round(cropped.width * scale)), max(1, round(cropped.height * scale)))
     return cropped.resize(size, Image.Resampling.LANCZOS)
