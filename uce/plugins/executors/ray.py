@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import logging
 import os
 import sys
@@ -50,18 +49,14 @@ class RayExecutor:
         """
         ray = _ray()
         ours = not ray.is_initialized()
-        with _apart_from_ray():
-            try:
-                if ours:
-                    _connect(ray)
-                crew = _Crew(ray, jobs, assignment, settings)
-                try:
-                    yield from crew.work()
-                finally:
-                    crew.stop()
-            finally:
-                if ours:
-                    ray.shutdown()
+        with contextlib.ExitStack() as ends:
+            ends.enter_context(_apart_from_ray())
+            if ours:
+                ends.callback(ray.shutdown)
+                _connect(ray)
+            crew = _Crew(ray, jobs, assignment, settings)
+            ends.callback(crew.stop)
+            yield from crew.work()
 
 
 class _Actor:
@@ -89,7 +84,7 @@ class _Actor:
         return "outcome", worker.do(Job.from_text(job)).to_text()
 
 
-class _Apart(io.TextIOBase):
+class _Apart:
     """Standard output for everybody but Ray's own threads, whose words go to the errors."""
 
     def __init__(self, original: Any) -> None:
@@ -99,9 +94,6 @@ class _Apart(io.TextIOBase):
         ray = threading.current_thread().name.startswith("ray_")
         return int((sys.stderr if ray else self.original).write(text))
 
-    def flush(self) -> None:
-        self.original.flush()
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
 
@@ -109,7 +101,7 @@ class _Apart(io.TextIOBase):
 @contextlib.contextmanager
 def _apart_from_ray() -> Iterator[None]:
     """A driver prints what befell the cluster, told or not, to standard output: a document may stand there (--json)."""
-    apart = _Apart(sys.stdout)
+    apart: Any = _Apart(sys.stdout)
     sys.stdout = apart
     try:
         yield
