@@ -58,8 +58,6 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         if writes and not _inside(path):
             _seen.append(f"writes {path!r}")
     elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir") and not _inside(arguments[0]):
-        if Path(os.fsdecode(arguments[0])).name.startswith("torchinductor_"):  # torch's own, when it is imported
-            return
         if not Path(os.fsdecode(arguments[0])).is_absolute() and arguments[-1] != -1:  # of an open folder: rmtree's
             return
         _seen.append(f"{event} {arguments[0]!r}")

@@ -239,6 +239,13 @@ def test_model_folders(tiny_pipeline: Path, load_backbone: Any, folder: Path, da
     ends_well(folder, lambda: load_backbone(model))
 
 
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """diffusers, whose import lets torch make a folder for its compiler's cache: before anybody watches."""
+    import diffusers.utils  # noqa: F401
+
+
+@pytest.mark.usefixtures("imported")
 @given(data=damaged(st.sampled_from(good_tokens())))
 @inputs("model_folders")
 def test_model_files(load_backbone: Any, folder: Path, data: bytes) -> None:
