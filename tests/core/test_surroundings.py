@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uce.core.picture import read_picture
-from uce.core.surroundings import SAMPLES, P, background_likeness, colours, gaps, open_outline
+from uce.core.surroundings import SAMPLES, P, background_likeness, cell_colours, colours, gaps, open_outline
 
 GRID = (16, 16)
 
@@ -80,7 +80,7 @@ def test_gaps_are_what_a_walk_between_any_two_cells_meets(seed: int, height: int
 @pytest.mark.parametrize(("shown", "share"), [(1, 0.0), (0, 1.0)])
 def test_an_outline_is_open_where_the_picture_has_no_edge(shown: int, share: float) -> None:
     truth = square()
-    assert open_outline(drawn(truth * shown), np.flatnonzero(truth), truth > 0) == share
+    assert open_outline(cell_colours(drawn(truth * shown), GRID), np.flatnonzero(truth), truth > 0) == share
 
 
 def test_half_an_outline() -> None:
@@ -88,5 +88,7 @@ def test_half_an_outline() -> None:
     truth[:, 6:10] = 1
     half = truth.copy()
     half[:, 8:] = 1  # no edge to the right
-    assert open_outline(drawn(half), np.flatnonzero(truth), truth > 0) == 0.5
-    assert open_outline(drawn(half), np.arange(256), np.ones(GRID, bool)) == 0, "no background, no outline"
+    assert open_outline(cell_colours(drawn(half), GRID), np.flatnonzero(truth), truth > 0) == 0.5
+    assert open_outline(cell_colours(drawn(half), GRID), np.arange(256), np.ones(GRID, bool)) == 0, (
+        "no background, no outline"
+    )

@@ -110,20 +110,25 @@ def _most(likeness_HW: Floats, rows: Cells, columns: Cells, down: int, right: in
     return np.asarray(likeness_HW[y, x].max(axis=0))
 
 
-def open_outline(colours_HW3: Floats, cells: Cells, foreground_hw: Masks) -> float:
+def cell_colours(colours_HW3: Floats, grid: tuple[int, int]) -> Floats:
+    """The mean colour of every cell, float64 (h, w, 3)."""
+    height, width = grid
+    return np.asarray(colours_HW3.reshape(height, P, width, P, 3).mean(axis=(1, 3)))
+
+
+def open_outline(colours_hw3: Floats, cells: Cells, foreground_hw: Masks) -> float:
     """The share of a piece's outline towards the background at which the picture has no edge, in [0, 1].
 
     Every cell is held against the background cells two up, down, left and right of it: one that touches the outline is
     of both. 0 where there are none.
     """
     height, width = foreground_hw.shape
-    mean = colours_HW3.reshape(height, P, width, P, 3).mean(axis=(1, 3))
     y, x = cells // width, cells % width
     flat = []
     for down, right in ((0, 2), (2, 0), (0, -2), (-2, 0)):
         on = (y + down >= 0) & (y + down < height) & (x + right >= 0) & (x + right < width)
         mine, yours = (y[on], x[on]), (y[on] + down, x[on] + right)
-        apart = np.linalg.norm(mean[mine] - mean[yours], axis=1)
+        apart = np.linalg.norm(colours_hw3[mine] - colours_hw3[yours], axis=1)
         flat.append((apart < SAME)[~foreground_hw[yours]])
     every = np.concatenate(flat)
     return float(every.mean()) if len(every) else 0.0

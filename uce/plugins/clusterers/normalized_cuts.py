@@ -210,9 +210,10 @@ def _parts(cells: Cells, grid: tuple[int, ...]) -> list[Cells]:
 
 def _bounded(pieces: list[Cells], colours_HW3: Floats, foreground_hw: Masks, most: float) -> list[Cells]:
     """Pieces with edges along their outlines; the one with most of them where there are none."""
-    from uce.core.surroundings import open_outline
+    from uce.core.surroundings import cell_colours, open_outline
 
-    shares = [open_outline(colours_HW3, cells, foreground_hw) for cells in pieces]
+    means = cell_colours(colours_HW3, foreground_hw.shape)
+    shares = [open_outline(means, cells, foreground_hw) for cells in pieces]
     return [cells for cells, share in zip(pieces, shares, strict=True) if share <= max(most, min(shares))]
 
 

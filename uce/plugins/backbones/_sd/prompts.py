@@ -33,11 +33,15 @@ class Reader(Protocol):
     def condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning: ...
 
 
-def _length(tokenizer: Any) -> int:
-    """Positions that a tokenizer fills, a huge number where its folder does not tell; ModelError where it is no use."""
+def _require_marks(tokenizer: Any) -> None:
+    """ModelError where begin, end or padding is missing."""
     for name in ("bos_token", "eos_token", "pad_token"):
         if not isinstance(getattr(tokenizer, f"{name}_id"), int):
             raise ModelError(f"the tokenizer has no {name}; take tokenizer_config.json from the model again")
+
+
+def _length(tokenizer: Any) -> int:
+    """Positions that a tokenizer fills, a huge number where its folder does not tell; ModelError where it is no use."""
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float) or not length > 2:  # begin, a word, end
         raise ModelError(
@@ -52,6 +56,7 @@ class PromptReader:
 
     def __init__(self, tokenizer: Any, text_encoder: Any, name: str = ENCODER) -> None:
         self.tokenizer, self.text_encoder, self.name = tokenizer, text_encoder, name
+        _require_marks(tokenizer)
         positions = int(text_encoder.config.max_position_embeddings)
         self.length = min(_length(tokenizer), positions)
 
