@@ -33,8 +33,9 @@ from PIL import Image
 import uce
 from uce.plugins.backbones.mini.recipe.judge import Judge
 from uce.plugins.backbones.mini.recipe.objects import is_face, list_objects, load_object, named_objects
-from uce.plugins.backbones.mini.recipe.scenes import Scene, Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import Scene, compose
 from uce.plugins.backbones.mini.recipe.shards import cell_labels
+from uce.plugins.backbones.mini.recipe.things import Thing, make_loader
 
 Masks = npt.NDArray[np.bool_]
 SIDE = 512

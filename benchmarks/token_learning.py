@@ -29,7 +29,8 @@ from torch import Tensor
 from uce.core import Concepts, Context
 from uce.core.picture import Picture, read_picture
 from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object
-from uce.plugins.backbones.mini.recipe.scenes import Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import compose
+from uce.plugins.backbones.mini.recipe.things import Thing, make_loader
 from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
 from uce.plugins.initializers.nearest_words import NearestWordsInitializer
 from uce.plugins.initializers.random import RandomInitializer

@@ -15,12 +15,13 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
 from uce.benchmarking.pictures import SCENES
-from uce.plugins.backbones.mini.recipe import benchmark
+from uce.plugins.backbones.mini.recipe import layouts
 from uce.plugins.backbones.mini.recipe.benchmark import KINDS, compose_scene, look_alike, write_scenes
 from uce.plugins.backbones.mini.recipe.objects import Split, split_of
 from uce.plugins.backbones.mini.recipe.photos import PHOTOS, photo
-from uce.plugins.backbones.mini.recipe.scenes import Scene, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import Scene
 from uce.plugins.backbones.mini.recipe.textures import TEXTURES
+from uce.plugins.backbones.mini.recipe.things import make_loader
 
 OBJECTS = os.environ.get("UCE_OBJECTS")
 STEMS = [f"stem{number}" for number in range(12)]
@@ -65,9 +66,9 @@ def test_touching_things_touch_and_hide_nothing() -> None:
 def test_overlapping_things_hide_a_known_part() -> None:
     """Solid squares of 60 pixels: the common rectangle is counted by hand, and one column more would be too much."""
     squares = [Image.new("RGBA", (60, 60), "red")] * 3
-    low, high = benchmark.COVERED
+    low, high = layouts.COVERED
     for seed in range(20):
-        corners = benchmark._row(np.random.default_rng(seed), squares, 256, "overlapping")
+        corners = layouts.place(np.random.default_rng(seed), squares, 256, "overlapping")
         for (left, top), (right, below) in pairwise(corners):
             share = (left + 60 - right) * (60 - abs(top - below)) / 60**2
             assert low - 1 / 60 <= share <= high

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from scipy.ndimage import distance_transform_edt
 
 from uce.plugins.backbones.mini.recipe import appearance, examples, grounding
 from uce.plugins.backbones.mini.recipe.captions import OBJECT, caption, words_of_captions
 from uce.plugins.backbones.mini.recipe.codec import construct_encoder, fit_codec
+from uce.plugins.backbones.mini.recipe.layouts import Layout
 from uce.plugins.backbones.mini.recipe.names import NAMES, plural
 from uce.plugins.backbones.mini.recipe.objects import crop_visible, is_object, list_objects, load_object, split_of
-from uce.plugins.backbones.mini.recipe.scenes import VARIANTS, Scene, Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.pace import Pace
+from uce.plugins.backbones.mini.recipe.scenes import Scene, compose
 from uce.plugins.backbones.mini.recipe.shards import cell_labels
+from uce.plugins.backbones.mini.recipe.things import VARIANTS, Thing, join, make_loader, recolour
 from uce.plugins.backbones.mini.recipe.tokenizer import learn_merges, make_tokenizer, split_word
 from uce.plugins.backbones.mini.recipe.train_vae import make_vae, to_tensor
 
@@ -120,6 +124,42 @@ def test_variants_are_cropped_as_long_as_the_object_and_differ(number: int) -> N
     assert (varied.size == plain.size and np.array_equal(np.asarray(varied), np.asarray(plain))) == (number == 0)
 
 
+def test_a_variant_with_a_mate_shows_the_upper_half_of_one_thing_on_the_lower_half_of_another() -> None:
+    number = next(n for n, variant in enumerate(VARIANTS) if variant.mate)
+    stems = [f"{n}" for n in range(500)]
+    upper, lower = Image.new("RGBA", (40, 40), "red"), Image.new("RGBA", (20, 20), "blue")
+    assert np.array_equal(np.asarray(join(upper, lower))[:, 0, 0], [255] * 20 + [0] * 20)
+    apart, mated = (make_loader(draw, known)(Thing("3", number)) for known in ((), stems))
+    assert np.asarray(apart).shape != np.asarray(mated).shape or (np.asarray(apart) != np.asarray(mated)).any()
+
+
+def test_recolouring_scales_light_and_keeps_alpha() -> None:
+    picture = Image.new("RGBA", (2, 2), (200, 100, 50, 77))
+    darker = np.asarray(recolour(picture, 0.0, light=0.5))
+    assert np.abs(darker[0, 0].astype(int) - (100, 50, 25, 77)).max() <= 2
+    grey = np.asarray(recolour(picture, 0.0, colour=0.0))
+    assert np.ptp(grey[0, 0, :3]) == 0
+
+
+@pytest.mark.parametrize("layout", ["apart", "beside", "touching", "overlapping"])
+def test_every_layout_shows_every_thing(layout: Layout) -> None:
+    things = [Thing(stem) for stem in ("a", "bb", "c", "a")]
+    made = compose(things, make_loader(draw), 3, 1, layout=layout)
+    assert all(mask.sum() > 50 for mask in made.masks)
+    distances = distance_transform_edt(~made.masks[0])
+    nearest = min(float(distances[mask].min()) for mask in made.masks[1:])
+    assert (nearest <= 2) == (layout in ("touching", "overlapping"))
+
+
+def test_pace_falls_by_updates_or_by_the_clock() -> None:
+    by_steps, by_clock = Pace(1.0, 0.5, 1000), Pace(1.0, 0.5, 1000, minutes=10)
+    assert by_steps.at(0, 0) == pytest.approx(1 / 60)
+    assert by_steps.at(400, 1e9) == 1 == by_clock.at(10_000, 299)
+    assert by_steps.at(750, 0) == pytest.approx(0.5) == by_clock.at(10_000, 450)
+    assert by_steps.at(1000, 0) == 0.02
+    assert by_clock.done(5, 600) == 1
+
+
 def test_a_table_of_fewer_variants_is_extended_on_its_own_axes() -> None:
     rng = np.random.default_rng(0)
     rows, basis = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(size=(8, 3)).astype(np.float32)
@@ -180,4 +220,4 @@ def test_grounding_losses_prefer_grounded_attention() -> None:
     on_object[0, :, 1] = (labels.flatten() == 1).float()
     even = torch.full((1, 16, 3), 1 / 3)
     assert grounding.mention_loss([on_object], labels, mentioned) < grounding.mention_loss([even], labels, mentioned)
-    assert grounding.saliency_loss([on_object], labels, 1) < grounding.saliency_loss([even], labels, 1)
+    assert grounding.saliency_loss([on_object], labels, 2, 1) < grounding.saliency_loss([even], labels, 2, 1)

@@ -20,12 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from uce.plugins.backbones.mini.recipe.scenes import VARIANTS, Loader, Thing
+from uce.plugins.backbones.mini.recipe.things import VARIANTS, Loader, Thing
 
 Floats = npt.NDArray[np.float32]
 THUMBNAIL, THUMBNAIL_PARTS, FEATURE_SIDE, FEATURE_PARTS = 16, 112, 96, 64
 SCALE = 0.04  # deviation of the entries of an embedding, small against a few hundred updates at 5e-4
-NOISE = 0.1  # relative noise on training embeddings: learned tokens are never exact either
+NOISE = 0.15  # relative noise on training embeddings: learned tokens are never exact either
 
 
 def load_classifier() -> Any:
@@ -94,7 +94,7 @@ def measure_appearance(pictures: Sequence[Image.Image], classifier: Any) -> tupl
 
 
 def appearance_table(loader: Loader, stems: Sequence[str], cache: Path) -> Floats:
-    """Appearance of every training object in every variant: float (objects, variants, parts).
+    """Appearance of every training object in every variant: float32 (objects, variants, parts).
 
     A cached table of fewer variants (of committed weights) keeps its columns and is extended.
     """

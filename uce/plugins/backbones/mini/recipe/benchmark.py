@@ -22,26 +22,20 @@ from PIL import Image
 
 from uce.plugins.backbones.mini.recipe.appearance import thumbnail
 from uce.plugins.backbones.mini.recipe.examples import labels
+from uce.plugins.backbones.mini.recipe.layouts import Layout, place
 from uce.plugins.backbones.mini.recipe.objects import Split, is_face, list_objects, load_object
 from uce.plugins.backbones.mini.recipe.photos import PHOTOS, photo
 from uce.plugins.backbones.mini.recipe.scenes import (
-    Loader,
     Scene,
-    Thing,
     draw_shadow,
-    make_loader,
-    place_apart,
     pose_thing,
     render,
 )
 from uce.plugins.backbones.mini.recipe.textures import COLOURS, TEXTURES, Rng, graded, plain, two_toned
+from uce.plugins.backbones.mini.recipe.things import Loader, Thing, make_loader
 
 SIDE = 256
 SEED = 2024
-GAP = 0.02  # of the side, between things that stand beside each other
-COVERED = (0.15, 0.35)  # share of a thing that the next one covers
-Poses = Sequence[Image.Image]
-Corners = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Kind:
 
     counts: tuple[int, ...]
     size: tuple[float, float]
-    layout: str = "apart"
+    layout: Layout = "apart"
     choice: str = "different"
     background: str = "simple"
     times: int = 1
@@ -110,7 +104,7 @@ def compose_scene(
     turn = number + 4 * (split == "test")  # so that the splits show different photographs and textures
     canvas, name = _background(rng, what.background, side, turn)
     poses = [pose_thing(rng, loader(thing), side, float(rng.uniform(*what.size)), 20, 0.5) for thing in things]
-    corners = place_apart(rng, poses, side, None) if what.layout == "apart" else _row(rng, poses, side, what.layout)
+    corners = place(rng, poses, side, what.layout)
     return render(canvas, name, things, poses, corners, draw_shadow(rng))[0]
 
 
@@ -134,43 +128,6 @@ def _background(rng: Rng, kind: str, side: int, number: int) -> tuple[npt.NDArra
         return TEXTURES[name](rng, side), name
     name = str(rng.choice(list(COLOURS)))
     return (plain, graded, two_toned)[int(rng.integers(3))](rng, side, name), name
-
-
-def _row(rng: Rng, poses: Poses, side: int, layout: str) -> Corners:
-    """Things in a row: each slid towards the one before until they touch, or cover it as much as is wanted."""
-    solid = [np.asarray(pose)[..., 3] > 127 for pose in poses]
-    tops = [int(rng.integers(-side // 40, side // 40 + 1)) - pose.height // 2 for pose in poses]
-    lefts = [0]
-    for number in range(1, len(poses)):
-        wanted = float(rng.uniform(*COVERED)) if layout == "overlapping" else 0.0
-        before = (lefts[-1], tops[number - 1])
-        left = lefts[-1] + poses[number - 1].width
-        while left > lefts[-1]:
-            share = _covered(solid[number - 1], before, solid[number], (left - 1, tops[number]))
-            if share > wanted:
-                break
-            left -= 1
-        lefts.append(left + (max(1, round(GAP * side)) if layout == "beside" else 0))
-    width = lefts[-1] + poses[-1].width
-    start = (side - width) // 2
-    middle = side // 2 + int(rng.integers(-side // 8, side // 8 + 1))
-    low, high = -min(tops), side - max(top + pose.height for top, pose in zip(tops, poses, strict=True))
-    middle = int(np.clip(middle, low, max(low, high)))
-    return [(start + left, middle + top) for left, top in zip(lefts, tops, strict=True)]
-
-
-def _covered(
-    below: npt.NDArray[np.bool_], corner: tuple[int, int], above: npt.NDArray[np.bool_], other: tuple[int, int]
-) -> float:
-    """Share of `below` that `above` covers, both solid parts at the corners (x, y)."""
-    left, top = max(corner[0], other[0]), max(corner[1], other[1])
-    right = min(corner[0] + below.shape[1], other[0] + above.shape[1])
-    bottom = min(corner[1] + below.shape[0], other[1] + above.shape[0])
-    if right <= left or bottom <= top:
-        return 0.0
-    first = below[top - corner[1] : bottom - corner[1], left - corner[0] : right - corner[0]]
-    second = above[top - other[1] : bottom - other[1], left - other[0] : right - other[0]]
-    return float((first & second).sum() / max(1, below.sum()))
 
 
 def look_alike(stems: Sequence[str], loader: Loader, count: int = ALIKE) -> list[tuple[str, str]]:

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from uce.plugins.backbones.mini.recipe.objects import load_object, split_of
-from uce.plugins.backbones.mini.recipe.scenes import Scene, Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import Scene, compose
 from uce.plugins.backbones.mini.recipe.textures import background
+from uce.plugins.backbones.mini.recipe.things import Thing, make_loader
 
 # name: (background, seed, things)
 EXAMPLES: dict[str, tuple[str, int, tuple[str, ...]]] = {

@@ -14,7 +14,8 @@ from PIL import Image
 
 from uce.plugins.backbones.mini.recipe.appearance import Floats, load_classifier, pooled_features
 from uce.plugins.backbones.mini.recipe.objects import load_object
-from uce.plugins.backbones.mini.recipe.scenes import Loader, Thing, compose, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import compose
+from uce.plugins.backbones.mini.recipe.things import Loader, Thing, make_loader
 
 SIDE = 160  # pictures are scaled to this before they are judged
 RENDERINGS = 6  # per prototype

@@ -97,15 +97,3 @@ def crop_visible(picture: Image.Image, side: int) -> Image.Image:
     scale = side / max(cropped.size)
     size = (max(1, round(cropped.width * scale)), max(1, round(cropped.height * scale)))
     return cropped.resize(size, Image.Resampling.LANCZOS)
-
-
-def shift_hue(picture: Image.Image, turn: float) -> Image.Image:
-    """Turn all hues by a fraction of the colour circle; greys and alpha stay."""
-    if turn == 0:
-        return picture
-    alpha = picture.getchannel("A")
-    hsv = np.array(picture.convert("RGB").convert("HSV"))
-    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(turn * 256)) % 256
-    turned = Image.fromarray(hsv, "HSV").convert("RGB").convert("RGBA")
-    turned.putalpha(alpha)
-    return turned

@@ -22,7 +22,8 @@ from torch import Tensor
 from uce.plugins.backbones.mini.recipe.codec import Codec, construct_encoder, fit_codec, load_codec
 from uce.plugins.backbones.mini.recipe.muon import Muon, split_parameters
 from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object
-from uce.plugins.backbones.mini.recipe.scenes import compose, draw_things, make_loader
+from uce.plugins.backbones.mini.recipe.scenes import compose
+from uce.plugins.backbones.mini.recipe.things import draw_things, make_loader
 
 SIDE = 128
 CROPS_SHARE = 0.65  # of the time on quarter-size crops: four times the updates; the rest on whole pictures
@@ -54,7 +55,7 @@ def pictures(objects: Path, work: Path, count: int, seed: int) -> np.ndarray:
         return np.asarray(np.load(path, mmap_mode="r"))
     stems = list_objects(objects, "train")
     weights = np.full(len(stems), 1 / len(stems))
-    loader = make_loader(lambda stem: load_object(objects, stem))
+    loader = make_loader(lambda stem: load_object(objects, stem), stems)
     made = np.empty((count, SIDE, SIDE, 3), np.uint8)
     for index in range(count):
         rng = np.random.default_rng((seed, index, 99))

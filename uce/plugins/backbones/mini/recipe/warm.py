@@ -17,6 +17,7 @@ from torch import from_numpy, nn
 from transformers import CLIPTextModel
 
 from uce.plugins.backbones.mini.recipe.codec import Codec, load_codec
+from uce.plugins.backbones.mini.recipe.things import LISTED
 
 HOME = Path(__file__).parent.parent
 WEIGHTS, EXTRA = HOME / "weights", HOME / "warm_start.safetensors"
@@ -25,11 +26,11 @@ WEIGHTS, EXTRA = HOME / "weights", HOME / "warm_start.safetensors"
 def save_warm_start(model: nn.ModuleDict, work: Path, path: Path) -> None:
     """Write the appearance network, table and codec."""
     tensors = {
-        f"network.{k}": v.detach().numpy().astype(np.float16) for k, v in model["appearance"].state_dict().items()
+        f"network.{k}": v.detach().cpu().numpy().astype(np.float16) for k, v in model["appearance"].state_dict().items()
     }
     codec = load_codec(work / "codec.npz")
     tensors |= {"codec.mean": codec.mean, "codec.basis": codec.basis, "codec.inverse": codec.inverse}
-    tensors["table"] = np.load(work / "appearance.npy").astype(np.float16)
+    tensors["table"] = np.load(work / "appearance.npy")[:, : len(LISTED)].astype(np.float16)  # gives the others
     save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
 
 
