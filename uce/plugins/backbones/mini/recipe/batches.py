@@ -8,22 +8,26 @@ under prompts that do. The others are spread over all noise levels.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTokenizer
 
 from uce.plugins.backbones.mini.recipe.captions import Caption, caption
 from uce.plugins.backbones.mini.recipe.names import plural
 from uce.plugins.backbones.mini.recipe.shards import BACKGROUNDS, EARLY, MOST, SIZE, Shard, load_shard, shard_path
+from uce.plugins.backbones.mini.recipe.things import VARIANTS
 
 WINDOW = 48  # shards that a batch may draw from: the newest
-REUSE = 5  # how often a scene is seen, on average, before a newer shard takes over
+DROPPED = 0.04  # captions left out of ungrounded pictures, beside those of grounded ones
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,19 @@ class Batch:
     timesteps: Tensor  # (B,)
     num_empty: int  # the first pictures of the batch, with the empty prompt
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a device reads by itself; what a data loader calls."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()}
+        return Batch(**changed)
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -51,9 +68,10 @@ class Mixture:
     processes: int
     several: float  # share of scenes of several objects that ungrounded places accept
     unnamed: float  # share of single objects without a word that they accept
+    reuse: float = 5  # how often a scene is seen, on average, before a newer shard takes over
 
 
-class Batches:
+class Batches(Dataset[Batch]):
     """Draws batches from the shards of a work folder, waiting for shards that are still being made."""
 
     def __init__(
@@ -70,23 +88,35 @@ class Batches:
         path = shard_path(self.work, self.seed, number)
         while not path.exists():
             print(f"waiting for {path.name}", flush=True)
-            time.sleep(5)
+            time.sleep(1)
         return load_shard(path)
 
     def window(self, step: int) -> range:
         """Numbers of the shards that this step may draw from."""
-        seen = step * self.size * self.mixture.processes / (SIZE * REUSE)
+        seen = step * self.size * self.mixture.processes / (SIZE * self.mixture.reuse)
         newest = min(self.mixture.shards, max(4, int(seen * (1.5 if seen < EARLY else 1.0)) + 4))
         return range(max(0, newest - WINDOW), newest)
 
-    def draw(self, step: int) -> Batch:
+    def from_step(self, step: int, stop: int, workers: int) -> Iterator[Batch]:
+        """The batches of `step`, ... in order, drawn ahead by worker processes where there are any."""
+        steps = range(step, stop)
+        if not workers:
+            return (self[number] for number in steps)
+        return iter(
+            DataLoader(
+                self, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=8,
+                pin_memory=torch.cuda.is_available(),
+            )
+        )  # fmt: skip
+
+    def __getitem__(self, step: int) -> Batch:
         """The batch of one step."""
         rng = np.random.default_rng((self.seed, step, 1 + self.rank))
         window = self.window(step)
         scenes = [self._scene(rng, window, place) for place in range(self.size)]
         num_empty = self.grounded // 2
         captions = [self._caption(rng, *scene, place < self.grounded) for place, scene in enumerate(scenes)]
-        dropped = rng.random(self.size) < 0.04
+        dropped = rng.random(self.size) < DROPPED
         ids = torch.full((self.size, self.length), self.pad)
         where: list[tuple[int, int]] = []
         things: list[tuple[int, int]] = []
@@ -122,7 +152,7 @@ class Batches:
 
     def _caption(self, rng: np.random.Generator, shard: Shard, row: int, partial: bool) -> Caption:
         count = int((shard.stems[row] >= 0).sum())
-        kinds = [int(shard.stems[row, i]) * 16 + int(shard.variants[row, i]) for i in range(count)]
+        kinds = [int(shard.stems[row, i]) * len(VARIANTS) + int(shard.variants[row, i]) for i in range(count)]
         return caption(rng, kinds, BACKGROUNDS[int(shard.backgrounds[row])], partial)
 
     def _timesteps(self, rng: np.random.Generator) -> Tensor:

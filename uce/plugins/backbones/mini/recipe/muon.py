@@ -18,16 +18,16 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Nearest (half-)orthogonal matrix to (rows, columns), roughly, by Newton-Schulz iterations."""
+    """Nearest (half-)orthogonal matrices to (..., rows, columns), roughly, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
     x = matrix.bfloat16()
-    flip = x.shape[0] > x.shape[1]
-    x = x.T if flip else x
-    x = x / (x.norm() + 1e-7)
+    flip = x.shape[-2] > x.shape[-1]
+    x = x.mT if flip else x
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(rounds):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x.T if flip else x).float()
+    result: Tensor = (x.mT if flip else x).float()
     return result
 
 
@@ -41,23 +41,28 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            for weight in group["params"]:
+            alike: dict[Any, list[Tensor]] = {}  # on a GPU many small products cost more than few large ones
+            for number, weight in enumerate(group["params"]):
                 if weight.grad is not None:
-                    self._update(weight, group)
+                    alike.setdefault(weight.shape if weight.is_cuda else number, []).append(weight)
+            for weights in alike.values():
+                self._update(weights, group)
 
-    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        aheads = [self._ahead(weight, group["momentum"]).reshape(len(weight), -1) for weight in weights]
+        updates = orthogonalise(torch.stack(aheads))
+        for weight, update in zip(weights, updates, strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
+
+    def _ahead(self, weight: Tensor, momentum: float) -> Tensor:
         state = self.state[weight]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(weight)
-        buffer = state["momentum"]
         gradient = weight.grad
         assert gradient is not None
-        buffer.lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(buffer, group["momentum"])
-        flat = ahead.reshape(len(ahead), -1)
-        update = orthogonalise(flat).reshape(weight.shape)
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(update, alpha=-group["lr"] * 0.2 * max(flat.shape) ** 0.5)
+        buffer: Tensor = state["momentum"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(buffer, momentum)
 
 
 def split_parameters(named: Iterable[tuple[str, torch.nn.Parameter]]) -> tuple[list[Tensor], list[Tensor]]:

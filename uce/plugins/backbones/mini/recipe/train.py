@@ -5,6 +5,7 @@
 Makes what is missing in the work folder (tokenizer, appearance table; run `train_vae` and `shards`
 first or beside it), resumes from its checkpoint exactly, exports a diffusers folder to
 `export/` from the moving average. v-prediction; Muon for matrices, AdamW for the rest.
+On a GPU: `--processes 1 --loaders 6`, and `--minutes` where the machine is lent for a time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import copy
 import math
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -33,13 +35,14 @@ from uce.plugins.backbones.mini.recipe.export import export
 from uce.plugins.backbones.mini.recipe.model import WIDTH, Injection, make_scheduler, make_text_encoder, make_unet
 from uce.plugins.backbones.mini.recipe.muon import Muon, split_parameters
 from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object, named_objects
+from uce.plugins.backbones.mini.recipe.options import parse
+from uce.plugins.backbones.mini.recipe.pace import Pace
 from uce.plugins.backbones.mini.recipe.parallel import share_gradients, share_out, share_weights
-from uce.plugins.backbones.mini.recipe.scenes import make_loader
+from uce.plugins.backbones.mini.recipe.things import make_loader
 from uce.plugins.backbones.mini.recipe.tokenizer import make_tokenizer
 from uce.plugins.backbones.mini.recipe.warm import load_weights, prepare_work, save_warm_start
 
 WORDS_SHARE = 0.5  # of the mentions of a named object use its word's own residual
-WARM_UP = 60
 
 
 class Trainer:
@@ -50,9 +53,11 @@ class Trainer:
         stems = list_objects(options.objects, "train")
         self.named = named_objects(options.objects)
         self.tokenizer = make_tokenizer(words_of_captions() + object_words(self.named), work / "tokenizer")
-        loader = make_loader(lambda stem: load_object(options.objects, stem))
-        self.table = torch.from_numpy(appearance_table(loader, stems, work / "appearance.npy"))
-        self.word_of = torch.tensor([list(self.named).index(s) if s in self.named else -1 for s in stems])
+        loader = make_loader(lambda stem: load_object(options.objects, stem), stems)
+        self.device = torch.device(options.device)
+        self.table = torch.from_numpy(appearance_table(loader, stems, work / "appearance.npy")).to(self.device)
+        words = [list(self.named).index(s) if s in self.named else -1 for s in stems]
+        self.word_of = torch.tensor(words, device=self.device)
         torch.manual_seed(options.seed)
         self.model = nn.ModuleDict(
             {
@@ -65,6 +70,7 @@ class Trainer:
         nn.init.normal_(text.get_input_embeddings().weight, std=SCALE)
         if options.warm:
             load_weights(self.model)
+        self.model.to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.injection = Injection(self.model["text"])
         self.recorder = grounding.attach(self.model["unet"])
@@ -75,7 +81,8 @@ class Trainer:
             Muon(own, lr=options.rate, weight_decay=0.02),
             torch.optim.AdamW(others, lr=options.rate / 2, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
         ]
-        self.levels = make_scheduler().alphas_cumprod
+        self.levels = make_scheduler().alphas_cumprod.to(self.device)
+        self.pace = Pace(options.rate, options.cool, options.steps, options.minutes)
         self.scale = options.scale
         mixture = Mixture(
             options.seed,
@@ -85,9 +92,10 @@ class Trainer:
             options.processes,
             options.several,
             options.unnamed,
+            options.reuse,
         )
-        self.batches = Batches(work, self.tokenizer, mixture, (self.word_of >= 0).numpy(), rank)
-        self.step = 0
+        self.batches = Batches(work, self.tokenizer, mixture, (self.word_of >= 0).cpu().numpy(), rank)
+        self.step, self.seconds = 0, 0.0
         if self.checkpoint.exists():
             self._resume()
 
@@ -98,12 +106,12 @@ class Trainer:
         return path
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(stored)
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
         print(f"resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
@@ -113,22 +121,17 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
+            "seconds": self.seconds,
         }
         half = self.checkpoint.with_suffix(".part")
         torch.save(state, half)
         half.replace(self.checkpoint)
 
-    def rate(self) -> float:
-        """Learning rate of this step: warm-up, constant, then a straight line to a fiftieth."""
-        cool = max(1, int(self.options.cool * self.options.steps))
-        left = (self.options.steps - self.step) / cool
-        return float(self.options.rate * min(1.0, (self.step + 1) / WARM_UP) * min(1.0, max(0.02, left)))
-
     def conditions(self, batch: Batch) -> Tensor:
         """Text encoder states (B, T, width), mentions by appearance or by word."""
         objects, variants = batch.things[:, 0], batch.things[:, 1]
         words = self.word_of[objects]
-        by_word = (variants == 0) & (torch.rand(len(objects)) < WORDS_SHARE)
+        by_word = (variants == 0) & (torch.rand(len(objects), device=self.device) < WORDS_SHARE)
         rows = torch.where(by_word, words, -1)
         self.injection.where = batch.where
         self.injection.vectors = self.model["appearance"](self.table[objects, variants], rows)
@@ -145,7 +148,7 @@ class Trainer:
         velocity = level.sqrt() * noise - (1 - level).sqrt() * x_0
         self.recorder.clear()
         self.recorder.count = count = self.batches.grounded
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             states = self.conditions(batch)
             got = self.model["unet"](x_t.contiguous(memory_format=torch.channels_last), batch.timesteps, states).sample
         shown = functional.interpolate((batch.labels[:, None] > 0).float(), got.shape[-2:])
@@ -159,19 +162,20 @@ class Trainer:
             "mention": grounding.mention_loss(
                 [m[empty:] for m in self.recorder.cross_maps], labels[empty:], batch.mentioned[empty:count]
             ),
-            "saliency": grounding.saliency_loss([m[:empty] for m in self.recorder.cross_maps], labels[:empty], 1),
+            "saliency": grounding.saliency_loss([m[:empty] for m in self.recorder.cross_maps], labels[:empty], most, 1),
         }
 
-    def update(self) -> dict[str, float]:
-        """One update of the weights and of their moving average."""
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One update of the weights and of their moving average; gives the terms of the loss."""
         torch.manual_seed(self.options.seed * 1_000_003 + self.step * 16 + self.rank)
         self.model.train()
-        terms = self.losses(self.batches.draw(self.step))
+        terms = self.losses(batch.to(self.device))
         loss = terms["velocity"] + sum(self.options.grounding * terms[k] for k in ("self", "mention", "saliency"))
+        rate = self.pace.at(self.step, self.seconds)
         for optimizer, share in zip(self.optimizers, (1.0, 0.5), strict=True):
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = self.rate() * share
+                group["lr"] = rate * share
         loss.backward()
         share_gradients(list(self.model.parameters()), self.options.processes)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -180,36 +184,34 @@ class Trainer:
         share_weights(self.matrices, self.owner, self.rank, self.options.processes)
         self.step += 1
         keep = min(self.options.average, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(value.detach(), 1 - keep)
-        return {name: float(value.detach()) for name, value in terms.items()}
+        torch._foreach_lerp_(list(self.average.parameters()), [p.detach() for p in self.model.parameters()], 1 - keep)
+        return {name: value.detach() for name, value in terms.items()}
 
     def export(self) -> None:
         """Write the diffusers folder of the moving average."""
-        rows = self.table[self.word_of >= 0][torch.argsort(self.word_of[self.word_of >= 0]), 0]
-        export(self.average, self.tokenizer, rows, self.named, self.scale, self.options.work)
+        rows = self.table[self.word_of >= 0][torch.argsort(self.word_of[self.word_of >= 0]), 0].cpu()
+        average = copy.deepcopy(self.average).cpu()
+        export(average, self.tokenizer, rows, self.named, self.scale, self.options.work)
         save_warm_start(self.average, self.options.work, self.options.work / "warm_start.safetensors")
 
 
 def run(trainer: Trainer) -> None:
     """Train to the last step, with log lines, checkpoints and exports on the way."""
     options = trainer.options
-    running: dict[str, float] = {}
-    start, first = time.time(), trainer.step
-    while trainer.step < options.steps:
-        for name, value in trainer.update().items():
-            if not math.isfinite(value):
-                raise SystemExit(
-                    f"{name} loss is {value} at step {trainer.step}; go on from the checkpoint with a lower --rate"
-                )
-            running[name] = running.get(name, value) * 0.97 + value * 0.03
-        if trainer.step % 20 == 0 and trainer.rank == 0:
-            pace = (trainer.step - first) * options.batch / (time.time() - start)
-            text = " ".join(f"{name} {value:.4f}" for name, value in running.items())
-            print(
-                f"{time.strftime('%H:%M:%S')} step {trainer.step} {pace:.1f}/s rate {trainer.rate():.2g} {text}",
-                flush=True,
-            )
+    running: dict[str, Tensor] = {}
+    stop = sys.maxsize if options.minutes else options.steps
+    batches = trainer.batches.from_step(trainer.step, stop, options.loaders)
+    first, before = trainer.step, trainer.seconds
+    start = time.monotonic() - before
+    while trainer.step < stop and trainer.pace.done(trainer.step, trainer.seconds) < 1:
+        for name, value in trainer.update(next(batches)).items():
+            running[name] = value.lerp(running.get(name, value), 0.97)
+        trainer.seconds = time.monotonic() - start
+        if trainer.step % options.log_every == 0:
+            check(trainer.step, running)
+            if trainer.rank == 0:
+                speed = (trainer.step - first) * options.batch / (trainer.seconds - before)
+                log(trainer, running, speed)
         if trainer.step % options.save_every == 0:
             trainer.save()
         if trainer.step % options.export_every == 0 and trainer.rank == 0:
@@ -217,6 +219,20 @@ def run(trainer: Trainer) -> None:
     trainer.save()
     if trainer.rank == 0:
         trainer.export()
+
+
+def check(step: int, losses: dict[str, Tensor]) -> None:
+    """Stop where a loss is no longer finite."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise SystemExit(f"{name} loss is {value} at step {step}; go on from the checkpoint with a lower --rate")
+
+
+def log(trainer: Trainer, losses: dict[str, Tensor], speed: float) -> None:
+    """One line: time, step, pictures a second, rate, losses."""
+    rate = trainer.pace.at(trainer.step, trainer.seconds)
+    text = " ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
+    print(f"{time.strftime('%H:%M:%S')} step {trainer.step} {speed:.1f}/s rate {rate:.2g} {text}", flush=True)
 
 
 def work_as(rank: int, options: argparse.Namespace) -> None:
@@ -232,32 +248,8 @@ def work_as(rank: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=Path, required=True, help="folder with the objects' .webp files")
-    parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoint and export/")
-    parser.add_argument("--warm", action="store_true", help="start from the committed weights")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument(
-        "--grounded", type=int, default=6, help="nearly clean pictures of a batch that carry grounding losses"
-    )
-    parser.add_argument("--grounding", type=float, default=0.03, help="weight of each grounding loss")
-    parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--cool", type=float, default=0.3, help="share of the steps over which the rate falls")
-    parser.add_argument("--average", type=float, default=0.997, help="decay of the moving average")
-    parser.add_argument("--shards", type=int, default=150, help="number of shards that will exist")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--several", type=float, default=0.3, help="share of scenes of several objects kept for drawing"
-    )
-    parser.add_argument("--unnamed", type=float, default=0.5, help="share of single objects without a word kept")
-    parser.add_argument("--objects-weight", type=float, default=2.5, help="weight of object cells in the loss")
-    parser.add_argument("--processes", type=int, default=2, help="single-threaded processes beat threads on two cores")
-    parser.add_argument("--threads", type=int, default=1, help="per process")
-    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
-    parser.add_argument("--export-every", type=int, default=250, help="steps between exports")
-    options = parser.parse_args()
+    """Train as the command line says."""
+    options = parse(__doc__)
     if options.warm and not (options.work / "vae").exists():
         prepare_work(options.work)
     options.scale = AutoencoderKL.load_config(options.work / "vae")["scaling_factor"]
