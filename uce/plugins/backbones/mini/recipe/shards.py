@@ -26,6 +26,8 @@ MOST = 4  # objects in a scene
 EARLY = 16  # shards of the first stage, mostly large single objects
 BACKGROUNDS = [*COLOURS, *TEXTURES]
 NAMED_SHARE = 0.25  # of all mentions go to objects with a word of their own
+# One thing alone is nearly always a portrait: a caption does not say where it stands, and what is drawn should be large.
+PORTRAITS, COUNTS = 0.6, (0.05, 0.42, 0.35, 0.18)
 VARIED = 0.5  # of all mentions show a variant of their object
 # Half of the scenes of several things are of the sorts that localisation finds hard.
 LAYOUTS: tuple[Layout, ...] = ("apart", "beside", "touching", "overlapping")
@@ -63,8 +65,8 @@ def cell_labels(scene: Scene, grid: int) -> npt.NDArray[np.uint8]:
 def _scene(loader: Loader, stems: list[str], weights: npt.NDArray[np.float64], seed: int, index: int) -> Scene:
     rng = np.random.default_rng((seed, index, 7))
     early = index < EARLY * SIZE
-    portrait = rng.random() < (0.75 if early else 0.45)
-    count = 1 if portrait else int(rng.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.3, 0.15]))
+    portrait = rng.random() < (0.75 if early else PORTRAITS)
+    count = 1 if portrait else int(rng.choice([1, 2, 3, 4], p=COUNTS))
     layout: Layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=LAYOUT_SHARES))]
     things = draw_things(rng, stems, weights, count, VARIED, TWINS if layout == "apart" else TWINS_IN_ROWS)
     return compose(things, loader, seed, index, portrait=portrait, layout=layout)
