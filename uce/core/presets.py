@@ -43,7 +43,7 @@ DEFAULT: dict[str, Any] = {
         "zoom": 0.8,
         "word_axes": 1024,
         "flip": 0.0,
-        "learning_rate": 0.2,
+        "learning_rate": 0.4,
         "rate_unit": "vocabulary",
         "norm_limit": 1.0,
         "margin": 1,

@@ -19,7 +19,8 @@ GRID = 16
 
 def cluster(attention: AttentionMaps, image: Any = None, seed: int = 0, **settings: Any) -> Clusters:
     plugin = NormalizedCutsClusterer()
-    return plugin.uce_cluster(attention, image, plugin.Settings(**settings), Context(seed=seed, stage="clusterer"))
+    chosen = plugin.Settings(**{"cost": 0.03, "threshold": 1.0} | settings)  # maps made by hand are blurred
+    return plugin.uce_cluster(attention, image, chosen, Context(seed=seed, stage="clusterer"))
 
 
 def maps_of(truth: np.ndarray, saliency: np.ndarray | None = None, kinds: np.ndarray | None = None) -> AttentionMaps:

@@ -36,7 +36,7 @@ class NormalizedCutsClusterer:
 
     class Settings(BaseSettings):
         cost: float = Field(
-            0.03,
+            0.0175,
             ge=0,
             le=2,
             description="cut off a piece of 2% of the picture where that loses at most this share of the attention; "
@@ -52,7 +52,7 @@ class NormalizedCutsClusterer:
             0.125, gt=0, le=4, description="how far apart cells hold each other, as a share of the grid's longer side"
         )
         threshold: float = Field(
-            1.0, ge=0, le=4, description="foreground: more salient than this many times Otsu's threshold"
+            0.8, ge=0, le=4, description="foreground: more salient than this many times Otsu's threshold"
         )
         smallest: float = Field(0.004, ge=0, le=1, description="least share of the picture's cells that is a thing")
         faintest: float = Field(
