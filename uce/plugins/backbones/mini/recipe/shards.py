@@ -26,7 +26,7 @@ MOST = 4  # objects in a scene
 EARLY = 16  # shards of the first stage, mostly large single objects
 BACKGROUNDS = [*COLOURS, *TEXTURES]
 NAMED_SHARE = 0.25  # of all mentions go to objects with a word of their own
-# One thing alone is nearly always a portrait: a caption does not say where it stands, and what is drawn should be large.
+# One thing alone is nearly always a portrait: captions do not say where it stands, and what is drawn should be large.
 PORTRAITS, COUNTS = 0.6, (0.05, 0.42, 0.35, 0.18)
 VARIED = 0.5  # of all mentions show a variant of their object
 # Half of the scenes of several things are of the sorts that localisation finds hard.
@@ -47,7 +47,7 @@ class Shard:
 
 
 def object_weights(stems: list[str], named: dict[str, str]) -> npt.NDArray[np.float64]:
-    """How often each training object is drawn: named ones share half, look-alike faces count little."""
+    """How often each training object is drawn: named ones share a quarter, look-alike faces count little."""
     words = np.array([stem in named for stem in stems])
     rest = np.array([0.0 if stem in named else (0.3 if is_face(stem) else 1.0) for stem in stems])
     return np.asarray(NAMED_SHARE * words / max(1, words.sum()) + (1 - NAMED_SHARE) * rest / rest.sum())
