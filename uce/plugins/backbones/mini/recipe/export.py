@@ -53,7 +53,7 @@ def export(
         appearance: (named objects, parts), in the order of `named`.
         scale: the VAE's scaling factor; the VAE is read from `work`/vae.
     """
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(model).cpu().eval()
     fill_words(model, tokenizer, appearance, named)
     folder = work / "export.part"
     shutil.rmtree(folder, ignore_errors=True)

@@ -105,7 +105,6 @@ def compose(
     """
     if not things:
         raise ValueError("a scene needs at least one thing")
-    portrait = portrait and len(things) == 1
     if len(things) == 1:
         layout = "centred" if portrait else "apart"
     for attempt in range(6):

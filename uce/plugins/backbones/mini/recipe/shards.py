@@ -19,7 +19,7 @@ from uce.plugins.backbones.mini.recipe.layouts import Layout
 from uce.plugins.backbones.mini.recipe.objects import is_face, list_objects, load_object, named_objects
 from uce.plugins.backbones.mini.recipe.scenes import Scene, compose
 from uce.plugins.backbones.mini.recipe.textures import COLOURS, TEXTURES
-from uce.plugins.backbones.mini.recipe.things import Loader, draw_things, make_loader
+from uce.plugins.backbones.mini.recipe.things import TWINS, Loader, draw_things, make_loader
 
 SIZE = 1024  # scenes in a shard
 MOST = 4  # objects in a scene
@@ -32,7 +32,7 @@ VARIED = 0.5  # of all mentions show a variant of their object
 # Half of the scenes of several things are of the sorts that localisation finds hard.
 LAYOUTS: tuple[Layout, ...] = ("apart", "beside", "touching", "overlapping")
 LAYOUT_SHARES = (0.5, 0.1, 0.15, 0.25)
-TWINS, TWINS_IN_ROWS = 0.12, 0.3  # how often the next thing is the one before again
+TWINS_IN_ROWS = 0.3  # how often the next thing is the one before again, in the place of `TWINS`
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from PIL import Image
 from uce.plugins.backbones.mini.recipe.objects import crop_visible
 from uce.plugins.backbones.mini.recipe.textures import Rng
 
+TWINS = 0.12  # how often the next thing of a scene is the one before again
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -140,7 +142,7 @@ def make_loader(load: Callable[[str], Image.Image], stems: Sequence[str] = ()) -
 
 
 def draw_things(
-    rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, varied: float, twins: float = 0.12
+    rng: Rng, stems: Sequence[str], weights: npt.NDArray[np.float64], count: int, varied: float, twins: float = TWINS
 ) -> list[Thing]:
     """Draw `count` things; with probability `twins` the one before again, with `varied` a variant."""
     things: list[Thing] = []

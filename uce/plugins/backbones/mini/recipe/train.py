@@ -190,8 +190,7 @@ class Trainer:
     def export(self) -> None:
         """Write the diffusers folder of the moving average."""
         rows = self.table[self.word_of >= 0][torch.argsort(self.word_of[self.word_of >= 0]), 0].cpu()
-        average = copy.deepcopy(self.average).cpu()
-        export(average, self.tokenizer, rows, self.named, self.scale, self.options.work)
+        export(self.average, self.tokenizer, rows, self.named, self.scale, self.options.work)
         save_warm_start(self.average, self.options.work, self.options.work / "warm_start.safetensors")
 
 
