@@ -39,6 +39,31 @@ def test_aggregate_does_what_the_paper_says() -> None:
     assert torch.allclose(aggregate_self_attention(maps, (8, 8)), by_the_book(maps, 8), atol=1e-7)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_queries_between_those_of_a_coarse_layer(normalize: bool) -> None:
+    """A 1 x 2 layer on a 1 x 4 grid: its queries lie at cells .5 and 2.5, so three quarters and a quarter between."""
+    probs = torch.tensor([[[0.9, 0.1], [0.2, 0.8]]])
+    coarse, fine = LayerMap("down.0", "self", (1, 2), 2, probs), layer(4, height=1)
+    keys = interpolate(probs[0].reshape(-1, 1, 1, 2), size=(1, 4), mode="bilinear")[:, 0, 0]
+    keys = keys / keys.sum(dim=1, keepdim=True) if normalize else keys
+    between = torch.stack([keys[0], 0.75 * keys[0] + 0.25 * keys[1], 0.25 * keys[0] + 0.75 * keys[1], keys[1]])
+    found = aggregate_self_attention([coarse, fine], (1, 4), normalize_layers=normalize, interpolate_queries=True)
+    assert torch.allclose(found, (0.5 * between + fine.probs[0]) / 1.5, atol=1e-6)
+
+
+def test_interpolating_queries_changes_no_layer_of_the_grids_own_size() -> None:
+    maps = [layer(8), layer(8, seed=1)]
+    found = [aggregate_self_attention(maps, (8, 8), interpolate_queries=choice) for choice in (False, True)]
+    assert torch.equal(*found)
+
+
+def test_many_keys_are_interpolated_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = [layer(8), layer(4, seed=1)]
+    whole = aggregate_self_attention(maps, (8, 8), interpolate_queries=True)
+    monkeypatch.setattr("uce.core.aggregate.STRIPE", 5)
+    assert torch.allclose(aggregate_self_attention(maps, (8, 8), interpolate_queries=True), whole, atol=1e-7)
+
+
 def test_order_of_layers_does_not_matter() -> None:
     maps = [layer(8, seed=0), layer(4, seed=1), layer(8, seed=2)]
     found = [aggregate_self_attention(order, (8, 8)) for order in (maps, maps[::-1])]

@@ -16,6 +16,7 @@ from uce.core.backbone import LayerMap
 from uce.core.errors import StageInputError
 
 Grid = tuple[int, int]
+STRIPE = 512  # keys whose queries are enlarged together: all at once would need a second affinity
 
 
 def finest_grid(maps: Sequence[LayerMap], latent: Grid) -> Grid:
@@ -27,12 +28,15 @@ def finest_grid(maps: Sequence[LayerMap], latent: Grid) -> Grid:
     return max((layer.grid for layer in maps), default=latent)
 
 
-def aggregate_self_attention(maps: Sequence[LayerMap], grid: Grid, *, normalize_layers: bool = False) -> Tensor:
+def aggregate_self_attention(
+    maps: Sequence[LayerMap], grid: Grid, *, normalize_layers: bool = False, interpolate_queries: bool = False
+) -> Tensor:
     """Weighted mean of all layers' self-attention at the grid's resolution.
 
     Keys are enlarged bilinearly and queries repeated; a layer weighs its side over the grid's. Rows are not
     normalised: as in the reference, enlarging keys without dividing lets coarse layers count for more than their
-    weight. `normalize_layers` divides each layer's rows by their sums first.
+    weight. `normalize_layers` divides each layer's rows by their sums first; `interpolate_queries` enlarges queries
+    bilinearly as well, so that no row jumps where a coarse cell ends (both our own).
 
     Args:
         maps: self-attention of one picture: probs (1, n, n).
@@ -59,7 +63,8 @@ def aggregate_self_attention(maps: Sequence[LayerMap], grid: Grid, *, normalize_
         keys = enlarge(summed, source, grid).flatten(1)  # (n, N); enlarging is linear, so once for all layers of a grid
         if normalize_layers:
             keys = keys * (len(alike) / keys.sum(dim=1, keepdim=True).clamp_min(1e-12))
-        _add_repeated(total, keys.reshape(*source, -1), weight)
+        add = _add_interpolated if interpolate_queries and source != grid else _add_repeated
+        add(total, keys.reshape(*source, -1), weight)
     return total.div_(weights).flatten(0, 1)
 
 
@@ -69,6 +74,15 @@ def _add_repeated(total: Tensor, keys: Tensor, weight: float) -> None:
     column_of = _nearest(width, columns, total.device)
     for row, source in enumerate(_nearest(height, rows, total.device).tolist()):
         total[row].add_(keys[source][column_of], alpha=weight)
+
+
+def _add_interpolated(total: Tensor, keys: Tensor, weight: float) -> None:
+    """total (h, w, N) += weight * keys (layer's h, w, N), enlarged bilinearly along the queries."""
+    (height, width), source = (int(total.shape[0]), int(total.shape[1])), (int(keys.shape[0]), int(keys.shape[1]))
+    for first in range(0, keys.shape[2], STRIPE):
+        some = slice(first, first + STRIPE)
+        queries = enlarge(keys[:, :, some].flatten(0, 1).T, source, (height, width))
+        total[:, :, some].add_(queries.permute(1, 2, 0), alpha=weight)
 
 
 def _nearest(cells: int, sources: int, device: torch.device) -> Tensor:

@@ -18,14 +18,16 @@ PAPER: dict[str, Any] = {
 }
 
 DEFAULT: dict[str, Any] = {
-    # Layers count alike, a little noise makes the model look for things rather than texture, and a coarse model
-    # sees the picture enlarged.
+    # Layers count alike and without jumps, a little noise makes the model look for things rather than texture, and a
+    # coarse model sees the picture enlarged, and at its own size.
     "extractor": {
         "plugin": "self-attention",
         "normalize": "layers",
+        "queries": "interpolate",
         "timestep": 100,
         "noise_samples": 2,
         "cells": 32,
+        "own_size": True,
         "saliency_side": 16,
     },
     # What stands out, cut into things. One cluster per thing leaves nothing to merge or to split: these two are for

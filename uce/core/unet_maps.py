@@ -6,7 +6,7 @@ Source: ConceptExpress (arXiv 2407.07077), section 4.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,14 +24,21 @@ from uce.core.context import Context
 from uce.core.data import AttentionMaps
 from uce.core.errors import StageInputError
 from uce.core.latents import encode_picture
+from uce.core.map_settings import AttentionSettings, MapSettings
 from uce.core.picture import Picture
 
+Passes = Callable[[Tensor], Iterable[tuple[Tensor, int]]]
 
-def picture_latents(backbone: Backbone, image: Picture, cells: int | None = None) -> Tensor:
-    """The picture's latents (1, C, h, w), at the model's own side or enlarged to `cells` per side."""
-    unit = backbone.picture_side // backbone.latent_side
-    pixels = image.at(unit * max(backbone.latent_side, cells or 0)).pixels
-    return encode_picture(backbone, pixels)
+
+def picture_latents(backbone: Backbone, image: Picture, settings: MapSettings) -> list[Tensor]:
+    """The picture's latents (1, C, h, w): at the model's own side, or enlarged to `cells` per side; both, the larger
+    first, where it is enlarged and `own_size` asks for both.
+    """
+    own = backbone.latent_side
+    unit = backbone.picture_side // own
+    shown = max(own, settings.cells or 0)
+    sides = [shown, own] if settings.own_size and shown > own else [shown]
+    return [encode_picture(backbone, image.at(unit * side).pixels) for side in sides]
 
 
 def grid_of(maps: Sequence[LayerMap], latents: Tensor) -> Grid:
@@ -90,28 +97,53 @@ def end_of_text(maps: list[LayerMap], grid: Grid, side: int | None) -> Tensor:
     return mean_cross_attention(outer, nearest)[0, :, :, 0]
 
 
-def average_maps(
-    backbone: Backbone,
-    passes: Iterable[tuple[Tensor, int]],
-    *,
-    normalize_layers: bool,
-    saliency_side: int | None,
+def mean_of_sizes(
+    backbone: Backbone, image: Picture, settings: MapSettings, read: Callable[[Tensor, Grid | None], AttentionMaps]
 ) -> AttentionMaps:
-    """Affinity and saliency, each the mean over UNet passes.
+    """The mean of the maps of every size that the picture is shown in, without gradients.
+
+    A model is best at the size of its training, and fine things need more cells than that: the mean has both.
 
     Args:
-        passes: x_t (1, C, h, w) and timestep t of every pass; at least one.
-        normalize_layers: divide each layer's rows by their sums before layers are averaged.
-        saliency_side: side of the cross-attention layers to read; None: a quarter of the grid's.
+        read: from latents (1, C, h, w) and the grid that is wanted (None: as fine as these latents give it) to maps.
+
+    Source: our own; docs/benchmarks.md says what it is worth.
     """
-    affinity, saliency = None, None
-    for noisy, timestep in passes:
-        own, cross = read_maps(backbone, noisy, timestep)
-        grid = grid_of(own, noisy)
-        layers = aggregate_self_attention(own, grid, normalize_layers=normalize_layers)
-        own.clear()
-        attention = end_of_text(cross, grid, saliency_side)
-        affinity = layers if affinity is None else affinity.add_(layers)
-        saliency = attention if saliency is None else saliency + attention
-    assert affinity is not None and saliency is not None
-    return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, grid))
+    with torch.no_grad():
+        first, *others = picture_latents(backbone, image, settings)
+        found = read(first, None)
+        if not others:
+            return found
+        affinity, saliency = found.affinity, found.saliency
+        for latents in others:
+            more = read(latents, found.grid)
+            affinity, saliency = affinity + more.affinity, saliency + more.saliency
+        return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, found.grid))
+
+
+def mean_of_passes(backbone: Backbone, image: Picture, settings: AttentionSettings, passes: Passes) -> AttentionMaps:
+    """Affinity and saliency, each the mean over UNet passes, and that over the sizes of the picture.
+
+    Args:
+        passes: from latents (1, C, h, w) to x_t (1, C, h, w) and timestep t of every pass; at least one.
+    """
+
+    def read(latents: Tensor, grid: Grid | None) -> AttentionMaps:
+        affinity, saliency = None, None
+        for noisy, timestep in passes(latents):
+            own, cross = read_maps(backbone, noisy, timestep)
+            grid = grid or grid_of(own, noisy)
+            layers = aggregate_self_attention(
+                own,
+                grid,
+                normalize_layers=settings.normalize == "layers",
+                interpolate_queries=settings.queries == "interpolate",
+            )
+            own.clear()
+            attention = end_of_text(cross, grid, settings.saliency_side)
+            affinity = layers if affinity is None else affinity.add_(layers)
+            saliency = attention if saliency is None else saliency + attention
+        assert grid is not None and affinity is not None and saliency is not None
+        return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, grid))
+
+    return mean_of_sizes(backbone, image, settings, read)

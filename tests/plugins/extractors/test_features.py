@@ -83,3 +83,10 @@ def test_a_backbone_that_shows_no_features_is_named() -> None:
     with pytest.raises(StageInputError, match=r"model 'closed' does not show its features .* --extractor self-att"):
         extract(Closed(), tiny_picture())
     assert extract(without_diffusers(), tiny_picture()).grid == (8, 8)
+
+
+def test_own_size_reads_a_second_size_on_the_same_grid(tiny_backbone: Any, picture: Picture) -> None:
+    large, both = (extract(tiny_backbone, picture, cells=24, own_size=choice) for choice in (False, True))
+    assert both.grid == large.grid == (24, 24) and not torch.allclose(both.affinity, large.affinity)
+    assert torch.allclose(both.affinity.sum(dim=1), torch.ones(576), atol=1e-5)
+    assert float(both.saliency.min()) == 0 and float(both.saliency.max()) == 1

@@ -74,3 +74,12 @@ def test_levels_that_the_model_does_not_have(tiny_backbone: Any, picture: Any, t
 def test_no_level_is_refused() -> None:
     with pytest.raises(ValidationError, match="at least 1 item"):
         MultiStepExtractor.Settings(timesteps=[])
+
+
+def test_own_size_reads_a_second_size_on_the_same_grid(tiny_backbone: Any, picture: Picture) -> None:
+    large, both = (
+        extract(tiny_backbone, picture, timesteps=[0.1], cells=24, own_size=choice) for choice in (False, True)
+    )
+    assert both.grid == large.grid == (24, 24) and not torch.allclose(both.affinity, large.affinity)
+    assert torch.allclose(both.affinity.sum(dim=1), torch.ones(576), atol=1e-5)
+    assert float(both.saliency.min()) == 0 and float(both.saliency.max()) == 1

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from uce.core.aggregate import aggregate_self_attention, mean_cross_attention, normalize_rows, saliency_from
 from uce.core.backbone import Capture
 from uce.core.context import Context
+from uce.core.data import AttentionMaps
 from uce.core.errors import StageInputError
 from uce.core.picture import Picture, read_picture
 from uce.core.unet_maps import end_of_text, read_maps
@@ -37,6 +38,7 @@ def extract(backbone: Any, picture: Picture, seed: int = 0, **settings: Any) -> 
 def test_defaults_are_the_papers() -> None:
     settings = SelfAttentionExtractor.Settings()
     assert (settings.timestep, settings.normalize, settings.cells) == (0, "end", None)
+    assert (settings.queries, settings.own_size) == ("repeat", False)
 
 
 def test_maps_are_a_grid_of_distributions(backbone: Any, picture: Picture) -> None:
@@ -65,6 +67,36 @@ def test_one_pass_at_timestep_zero_without_noise(backbone: Any, picture: Picture
 def test_a_coarse_model_sees_the_picture_enlarged(backbone: Any, picture: Picture) -> None:
     assert extract(backbone, picture, cells=24).grid == (24, 24)
     assert extract(backbone, picture, cells=8).grid == (16, 16), "never fewer cells than the model's own"
+
+
+def test_own_size_averages_an_enlarged_picture_with_the_models_own(backbone: Any, picture: Picture) -> None:
+    large, both = (extract(backbone, picture, cells=24, own_size=choice) for choice in (False, True))
+    assert both.grid == (24, 24) and not torch.allclose(both.affinity, large.affinity)
+    small = _on_grid(backbone, picture, (24, 24))
+    assert torch.allclose(both.affinity, (large.affinity + small.affinity) / 2, atol=1e-6)
+    summed = large.saliency + small.saliency
+    assert torch.allclose(both.saliency, (summed - summed.min()) / (summed.max() - summed.min()), atol=1e-5)
+
+
+def _on_grid(backbone: Any, picture: Picture, grid: tuple[int, int]) -> Any:
+    """The maps of the picture at the model's own size, by hand from one captured pass."""
+    with torch.no_grad():
+        own, cross = read_maps(backbone, backbone.encode_image(picture.pixels[None]), 0)
+    end = end_of_text(cross, grid, None)
+    return AttentionMaps(
+        affinity=normalize_rows(aggregate_self_attention(own, grid)), saliency=saliency_from(end, grid)
+    )
+
+
+def test_own_size_does_nothing_where_the_picture_is_not_enlarged(backbone: Any, picture: Picture) -> None:
+    once, asked = (extract(backbone, picture, cells=16, own_size=choice) for choice in (False, True))
+    assert torch.equal(once.affinity, asked.affinity) and torch.equal(once.saliency, asked.saliency)
+
+
+def test_interpolated_queries_differ_and_stay_distributions(backbone: Any, picture: Picture) -> None:
+    repeated, between = (extract(backbone, picture, queries=choice) for choice in ("repeat", "interpolate"))
+    assert not torch.equal(repeated.affinity, between.affinity)
+    assert torch.allclose(between.affinity.sum(dim=1), torch.ones(256), atol=1e-5)
 
 
 def test_noise_comes_from_the_seed(backbone: Any, picture: Picture) -> None:

@@ -36,7 +36,7 @@ class NormalizedCutsClusterer:
 
     class Settings(BaseSettings):
         cost: float = Field(
-            0.0175,
+            0.0275,
             ge=0,
             le=2,
             description="cut off a piece of 2% of the picture where that loses at most this share of the attention; "

@@ -12,6 +12,7 @@ from uce.core.map_settings import MapSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from uce.core.aggregate import Grid
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps
@@ -53,12 +54,10 @@ class FeaturesExtractor:
         Source: Tang et al., "Emergent Correspondence from Image Diffusion", NeurIPS 2023 (DIFT): block 1 of Stable
         Diffusion's four, timestep 261 of 1000, features averaged over noise draws.
         """
-        import torch
-
         from uce.core.aggregate import saliency_from
         from uce.core.data import AttentionMaps
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import end_of_text, grid_of, noised, picture_latents, read_maps, resolve_timestep
+        from uce.core.unet_maps import end_of_text, grid_of, mean_of_sizes, noised, read_maps, resolve_timestep
 
         if not hasattr(backbone, "capture_features"):
             raise StageInputError(
@@ -67,20 +66,22 @@ class FeaturesExtractor:
             )
         timestep = resolve_timestep(backbone, settings.timestep, "extractor.timestep")
         draws = settings.noise_samples if timestep > 0 else 1
-        features, saliency = None, None
-        with torch.no_grad():
-            latents = picture_latents(backbone, image, settings.cells)
+
+        def read(latents: Tensor, grid: Grid | None) -> AttentionMaps:
+            features, saliency = None, None
             for draw in range(draws):
                 noisy = noised(backbone, latents, timestep, context, f"noise {draw}")
                 with backbone.capture_features(settings.block) as found:
                     _, cross = read_maps(backbone, noisy, timestep, own=False)
-                grid = grid_of(cross, latents)
+                grid = grid or grid_of(cross, latents)
                 attention = end_of_text(cross, grid, settings.saliency_side)
                 features = found[settings.block] + (0 if features is None else features)
                 saliency = attention + (0 if saliency is None else saliency)
-            assert features is not None and saliency is not None
+            assert grid is not None and features is not None and saliency is not None
             affinity = _affinity(features / draws, grid, settings.temperature)
             return AttentionMaps(affinity=affinity, saliency=saliency_from(saliency, grid))
+
+        return mean_of_sizes(backbone, image, settings, read)
 
 
 def _affinity(features_1Chw: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:

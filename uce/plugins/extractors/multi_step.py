@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.map_settings import MapSettings
+from uce.core.map_settings import AttentionSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class MultiStepExtractor:
 
     name = "multi-step"
 
-    class Settings(MapSettings):
+    class Settings(AttentionSettings):
         timesteps: list[float] = Field(
             default=[0.05, 0.1, 0.2],
             min_length=1,
@@ -58,22 +58,17 @@ class MultiStepExtractor:
         Source: the maps of ConceptExpress (arXiv 2407.07077), section 4.1, averaged; inverted noise: DDIM inversion
         (Song, Meng, Ermon, ICLR 2021) under the empty prompt.
         """
-        import torch
-
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import average_maps, picture_latents, resolve_timestep
+        from uce.core.unet_maps import mean_of_passes, resolve_timestep
 
         if any(value < 0 for value in settings.timesteps):
             raise StageInputError(f"extractor.timesteps must not be negative, found {min(settings.timesteps):g}")
         timesteps = [resolve_timestep(backbone, value, "extractor.timesteps") for value in settings.timesteps]
-        with torch.no_grad():
-            latents = picture_latents(backbone, image, settings.cells)
-            return average_maps(
-                backbone,
-                _passes(backbone, latents, timesteps, settings, context),
-                normalize_layers=settings.normalize == "layers",
-                saliency_side=settings.saliency_side,
-            )
+
+        def passes(latents: Tensor) -> Iterator[tuple[Tensor, int]]:
+            return _passes(backbone, latents, timesteps, settings, context)
+
+        return mean_of_passes(backbone, image, settings, passes)
 
 
 def _passes(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.map_settings import MapSettings
+from uce.core.map_settings import AttentionSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
     from uce.core.backbone import Backbone
     from uce.core.context import Context
     from uce.core.data import AttentionMaps
@@ -21,15 +25,12 @@ class SelfAttentionExtractor:
 
     name = "self-attention"
 
-    class Settings(MapSettings):
+    class Settings(AttentionSettings):
         """Defaults are the paper's."""
 
         timestep: int = Field(default=0, ge=0, description="diffusion timestep of the UNet pass; 0 reads the picture")
         noise_samples: int = Field(
             default=1, ge=1, description="noise draws to average over; without effect at timestep 0, which has no noise"
-        )
-        normalize: Literal["end", "layers"] = Field(
-            default="end", description="divide rows by their sums once at the end, or in each layer before averaging"
         )
 
     @hookimpl
@@ -47,25 +48,18 @@ class SelfAttentionExtractor:
 
         Source: ConceptExpress (arXiv 2407.07077), section 4.1; the reference runs at timestep 0 without noise.
         """
-        import torch
-
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import average_maps, noised, picture_latents
+        from uce.core.unet_maps import mean_of_passes, noised
 
-        if settings.timestep >= backbone.num_timesteps:
+        timestep = settings.timestep
+        if timestep >= backbone.num_timesteps:
             raise StageInputError(
-                f"extractor.timestep must be below {backbone.num_timesteps} for this model, found {settings.timestep}"
+                f"extractor.timestep must be below {backbone.num_timesteps} for this model, found {timestep}"
             )
-        with torch.no_grad():
-            latents = picture_latents(backbone, image, settings.cells)
-            draws = settings.noise_samples if settings.timestep > 0 else 1
-            passes = (
-                (noised(backbone, latents, settings.timestep, context, f"noise {draw}"), settings.timestep)
-                for draw in range(draws)
-            )
-            return average_maps(
-                backbone,
-                passes,
-                normalize_layers=settings.normalize == "layers",
-                saliency_side=settings.saliency_side,
-            )
+        draws = settings.noise_samples if timestep > 0 else 1
+
+        def passes(latents: Tensor) -> Iterator[tuple[Tensor, int]]:
+            for draw in range(draws):
+                yield noised(backbone, latents, timestep, context, f"noise {draw}"), timestep
+
+        return mean_of_passes(backbone, image, settings, passes)
