@@ -35,7 +35,7 @@ from uce.core.pipeline import Pipeline
 from uce.core.session import Options, backbone_for
 from uce.plugins.backbones.mini.recipe.scenes import Scene
 
-FINE = {"extractor.cells": 32, "extractor.saliency_side": 16}
+FINE = {"extractor.cells": 32, "extractor.own_size": True, "extractor.saliency_side": 16}
 CHAIN = ["saliency", "merge", "smooth", "edges"]
 
 
@@ -69,8 +69,9 @@ def variants(masks: Path) -> Iterator[Variant]:
     """All rows; `masks` is where a scene's true masks lie, for the clusterer `given`."""
     yield Variant("extractor", "self-attention (preset)", {})
     yield Variant("extractor", "self-attention (paper)", {"extractor": "self-attention"})
+    smooth = FINE | {"extractor.queries": "interpolate"}
     for name, settings in {"multi-step": {}, "multi-step, inverted": {"extractor.noise": "inverted"}}.items():
-        yield Variant("extractor", name, {"extractor": "multi-step", "set": FINE | settings})
+        yield Variant("extractor", name, {"extractor": "multi-step", "set": smooth | settings})
     yield Variant("extractor", "features", {"extractor": "features", "set": FINE})
     for name in ("normalized-cuts", "finch", "kmeans", "hierarchical", "hdbscan", "spectral", "diffseg"):
         yield Variant("clusterer", name, {"clusterer": name})

@@ -57,11 +57,11 @@ def test_interpolating_queries_changes_no_layer_of_the_grids_own_size() -> None:
     assert torch.equal(*found)
 
 
-def test_many_keys_are_interpolated_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps = [layer(8), layer(4, seed=1)]
-    whole = aggregate_self_attention(maps, (8, 8), interpolate_queries=True)
-    monkeypatch.setattr("uce.core.aggregate.STRIPE", 5)
-    assert torch.allclose(aggregate_self_attention(maps, (8, 8), interpolate_queries=True), whole, atol=1e-7)
+def test_queries_are_interpolated_along_both_axes() -> None:
+    one, grid = layer(3, height=2), (6, 5)
+    keys = interpolate(one.probs[0].reshape(-1, 1, 2, 3), size=grid, mode="bilinear")[:, 0].flatten(1)
+    expected = interpolate(keys.T.reshape(-1, 1, 2, 3), size=grid, mode="bilinear")[:, 0].flatten(1).T
+    assert torch.allclose(aggregate_self_attention([one], grid, interpolate_queries=True), expected, atol=1e-6)
 
 
 def test_order_of_layers_does_not_matter() -> None:

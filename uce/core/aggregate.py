@@ -16,7 +16,6 @@ from uce.core.backbone import LayerMap
 from uce.core.errors import StageInputError
 
 Grid = tuple[int, int]
-STRIPE = 512  # keys whose queries are enlarged together: all at once would need a second affinity
 
 
 def finest_grid(maps: Sequence[LayerMap], latent: Grid) -> Grid:
@@ -77,12 +76,17 @@ def _add_repeated(total: Tensor, keys: Tensor, weight: float) -> None:
 
 
 def _add_interpolated(total: Tensor, keys: Tensor, weight: float) -> None:
-    """total (h, w, N) += weight * keys (layer's h, w, N), enlarged bilinearly along the queries."""
-    (height, width), source = (int(total.shape[0]), int(total.shape[1])), (int(keys.shape[0]), int(keys.shape[1]))
-    for first in range(0, keys.shape[2], STRIPE):
-        some = slice(first, first + STRIPE)
-        queries = enlarge(keys[:, :, some].flatten(0, 1).T, source, (height, width))
-        total[:, :, some].add_(queries.permute(1, 2, 0), alpha=weight)
+    """total (h, w, N) += weight * keys (layer's h, w, N), enlarged bilinearly along the queries: first to w columns,
+    then to h rows, straight into the total.
+    """
+    (height, width), (rows, columns) = total.shape[:2], keys.shape[:2]
+    wide = _between(width, columns, total.device) @ keys
+    total.flatten(1).addmm_(_between(height, rows, total.device), wide.flatten(1), alpha=weight)
+
+
+def _between(cells: int, sources: int, device: torch.device) -> Tensor:
+    """How much each of the layer's rows (or columns) counts in each of the grid's, float32 (cells, sources)."""
+    return interpolate(torch.eye(sources, device=device)[None], size=cells, mode="linear", align_corners=False)[0].T
 
 
 def _nearest(cells: int, sources: int, device: torch.device) -> Tensor:

@@ -31,8 +31,8 @@ Passes = Callable[[Tensor], Iterable[tuple[Tensor, int]]]
 
 
 def picture_latents(backbone: Backbone, image: Picture, settings: MapSettings) -> list[Tensor]:
-    """The picture's latents (1, C, h, w): at the model's own side, or enlarged to `cells` per side; both, the larger
-    first, where it is enlarged and `own_size` asks for both.
+    """The picture's latents, floats (1, C, h, w): at the model's own side, or enlarged to `cells` per side; both,
+    the larger first, where it is enlarged and `own_size` asks for both.
     """
     own = backbone.latent_side
     unit = backbone.picture_side // own
