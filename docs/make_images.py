@@ -1,6 +1,6 @@
 """Draw the picture in README.md from a finished run: the input, what was found, what the tokens draw.
 
-uce run examples/meadow.png -o out && python docs/make_images.py out docs/images/meadow.png
+uce run examples/beach.png -o out && python docs/make_images.py out docs/images/beach.png
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ DEFAULT: dict[str, Any] = {
         "saliency_side": 16,
     },
     # What stands out, cut into things. One cluster per thing leaves nothing to merge or to split: these two are for
-    # whoever names another clusterer.
+    # whoever names another clusterer. Outlines may move two cells: maps of the own size blur them that far.
     "clusterer": "normalized-cuts",
-    "refiner": ["saliency", "merge", "split", "smooth", "edges"],
+    "refiner": {"chain": ["saliency", "merge", "split", "smooth", "edges"], "edges": {"band": 2.0}},
     "initializer": "split-merge",
     # One optimiser update per step over all its prompts. A token sees its thing enlarged and upright, sees where it
     # ends, stays as short as words, and moves along the axes in which words differ.
