@@ -117,7 +117,7 @@ def mean_of_sizes(
         affinity, saliency = found.affinity, found.saliency
         for latents in others:
             more = read(latents, found.grid)
-            affinity, saliency = affinity + more.affinity, saliency + more.saliency
+            affinity, saliency = affinity.add_(more.affinity), saliency + more.saliency
         return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, found.grid))
 
 
