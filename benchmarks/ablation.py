@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py --objects FOLDER --scenes 24 --learn-scenes 4 --steps 100 --write docs/ablation.md
 
-FOLDER holds the objects' pictures (see `uce.plugins.backbones.mini.recipe.objects`). Scenes are composed of
+FOLDER holds the objects' pictures (see `uce.scenes.objects`). Scenes are composed of
 validation objects. With `--work DIR` scenes and run folders stay there, and the same command continues what was
 interrupted.
 
@@ -28,8 +28,8 @@ from PIL import Image
 import uce
 from uce.ablation.report import markdown_table
 from uce.ablation.table import count_lines, failure_lines, table_of
-from uce.core.manager import load_manager
-from uce.terminal import CellLines
+from uce.core.registry.manager import load_manager
+from uce.terminal.many import CellLines
 
 CHAINS = [
     "none", "saliency", "merge", "saliency+merge", "saliency+merge+smooth", "saliency+merge+smooth+edges",

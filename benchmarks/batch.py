@@ -183,8 +183,8 @@ def time_answers(folder: Path, executor: str, jobs: int) -> dict[str, Any]:
     """The same, within this process: the batch in `folder` is finished, so that every job ends at once."""
     from uce.batching.folder import BatchFolder
     from uce.batching.names import read_names
-    from uce.core.jobs import Assignment, Job
-    from uce.core.manager import load_manager
+    from uce.core.flow.jobs import Assignment, Job
+    from uce.core.registry.manager import load_manager
 
     manager, batch = load_manager(), BatchFolder(folder.absolute())
     names = [named.name for named in read_names(batch / "pictures.jsonl")]

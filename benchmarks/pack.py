@@ -34,16 +34,17 @@ from torch import Tensor
 
 from uce.benchmarking.pictures import read_pictures
 from uce.core import Concepts, Context
-from uce.core.backbone import Prompt
-from uce.core.picture import read_picture
-from uce.core.presets import DEFAULT
-from uce.core.session import Options, backbone_for
+from uce.core.config.options import Options
+from uce.core.config.presets import DEFAULT
+from uce.core.flow.picture import read_picture
+from uce.core.model.backbone import Prompt
 from uce.core.training.alignment import Alignment
 from uce.core.training.loop import Training
 from uce.core.training.objective import Draws, Objective
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update
+from uce.core.work.models import backbone_for
 from uce.plugins.initializers.split_merge import SplitMergeInitializer
 
 NUMBERS = {key: value for key, value in DEFAULT["optimizer"].items() if key != "plugin"}

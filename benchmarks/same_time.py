@@ -30,9 +30,9 @@ from torch import Tensor
 
 from uce.benchmarking.pictures import read_pictures
 from uce.core import Concepts, Context
-from uce.core.manager import load_manager
-from uce.core.picture import read_picture
-from uce.core.presets import PRESETS
+from uce.core.config.presets import PRESETS
+from uce.core.flow.picture import read_picture
+from uce.core.registry.manager import load_manager
 from uce.plugins.initializers.split_merge import SplitMergeInitializer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
 

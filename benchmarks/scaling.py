@@ -86,11 +86,11 @@ def curve_concepts(quick: bool) -> list[Row]:
     import torch
 
     from uce.core import Concepts, Context
-    from uce.core.data import TokenPlan
-    from uce.core.manager import load_manager
-    from uce.core.picture import read_picture
-    from uce.core.presets import DEFAULT
-    from uce.core.random_rows import concept_tokens, random_starts
+    from uce.core.config.presets import DEFAULT
+    from uce.core.flow.data import TokenPlan
+    from uce.core.flow.picture import read_picture
+    from uce.core.registry.manager import load_manager
+    from uce.core.training.starts import concept_tokens, random_starts
     from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
 
     backbone = load_manager().pm.hook.uce_load_backbone(model="mini", settings=None, device="cpu", precision="float32")
@@ -150,7 +150,7 @@ def curve_pictures(quick: bool) -> list[Row]:
     from PIL import Image
 
     import uce
-    from uce.core.session import forget_backbone
+    from uce.core.work.models import forget_backbone
 
     rows = []
     for count in PICTURES[:3] if quick else PICTURES:

@@ -79,7 +79,7 @@ def measure(
         import torch
 
     from uce.core import Context
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
     from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 
     with recorder.stage("load"):
@@ -109,7 +109,7 @@ def measure(
 def noise_picture(backbone: Any) -> Any:
     import numpy as np
 
-    from uce.core.picture import read_picture
+    from uce.core.flow.picture import read_picture
 
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     return read_picture(noise, backbone.picture_side, "stretch")
@@ -118,7 +118,7 @@ def noise_picture(backbone: Any) -> Any:
 def localise(attention: Any, recorder: Recorder, keep: bool) -> None:
     """Stages two and three by the paper's plugins; random weights may leave nothing salient."""
     from uce.core import UceError
-    from uce.core.candidates import candidate_concepts
+    from uce.core.localisation.candidates import candidate_concepts
     from uce.plugins.clusterers.finch import FinchClusterer
     from uce.plugins.refiners.merge import MergeRefiner
 
@@ -137,10 +137,10 @@ def train(backbone: Any, picture: Any, attention: Any, recorder: Recorder, batch
     import torch
 
     from uce.core import Concepts, Context
-    from uce.core.data import TokenPlan
-    from uce.core.random_rows import concept_tokens, random_starts
+    from uce.core.flow.data import TokenPlan
     from uce.core.training.loop import train as learn
     from uce.core.training.options import TrainingOptions
+    from uce.core.training.starts import concept_tokens, random_starts
 
     num = max(1, batch - 1)  # after the merge every concept has a prompt, and all together one more
     rows = attention.affinity.shape[0]

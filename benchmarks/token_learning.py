@@ -27,10 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from uce.core import Concepts, Context
-from uce.core.picture import Picture, read_picture
-from uce.plugins.backbones.mini.recipe.objects import list_objects, load_object
-from uce.plugins.backbones.mini.recipe.scenes import compose
-from uce.plugins.backbones.mini.recipe.things import Thing, make_loader
+from uce.core.flow.picture import Picture, read_picture
 from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
 from uce.plugins.initializers.nearest_words import NearestWordsInitializer
 from uce.plugins.initializers.random import RandomInitializer
@@ -39,6 +36,9 @@ from uce.plugins.initializers.word_search import WordSearchInitializer
 from uce.plugins.initializers.words import WordsInitializer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
 from uce.plugins.optimizers.textual_inversion import TextualInversionOptimizer
+from uce.scenes.composing import compose
+from uce.scenes.objects import list_objects, load_object
+from uce.scenes.things import Thing, make_loader
 
 INITIALIZERS: dict[str, Any] = {
     plugin.name: plugin

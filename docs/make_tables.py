@@ -18,7 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from uce.core.config import Config, resolve_config
+from uce.core.config.presets import PRESETS
+from uce.core.config.resolving import resolve_config
+from uce.core.flow.configuration import Config
+from uce.core.flow.plugin_info import PluginInfo
+from uce.core.flow.run_settings import ModelSettings, RunSettings
+from uce.core.flow.settings import Settings
 from uce.core.hookspecs import (
     SELECTED_HOOKS,
     BackboneSpecs,
@@ -28,10 +33,7 @@ from uce.core.hookspecs import (
     ObserverSpecs,
     StageSpecs,
 )
-from uce.core.manager import Manager, PluginInfo, load_manager
-from uce.core.presets import PRESETS
-from uce.core.run_settings import ModelSettings, RunSettings
-from uce.core.settings import Settings
+from uce.core.registry.manager import Manager, load_manager
 from uce.evaluation.settings import EvaluationSettings
 
 DOCS = Path(__file__).parent

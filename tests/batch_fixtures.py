@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from uce.core import session
+from uce.core.work import models as session
 from uce.testing import tiny_picture
 
 STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")

@@ -218,7 +218,7 @@ def test_version_and_help(cli: Cli) -> None:
 def test_resume_after_an_interruption_gives_the_same_bytes(
     cli: Cli, done: Path, picture: Path, common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uce.core.manager import Manager
+    from uce.core.registry.manager import Manager
 
     folder, emit = tmp_path / "out", Manager.emit
 
@@ -285,7 +285,7 @@ def test_every_learned_concept_has_a_label(cli: Cli, done: Path, picture: Path, 
 def test_the_users_words_are_labels(
     cli: Cli, picture: Path, common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uce.core import localizing
+    from uce.core.work import localizing
 
     drawn: list[list[str]] = []
     draw = localizing.draw_overlay

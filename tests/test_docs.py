@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from uce.core.config import resolve_config
+from uce.core.config.resolving import resolve_config
 from uce.core.hookspecs import (
     BackboneSpecs,
     EncoderSpecs,
@@ -24,7 +24,7 @@ from uce.core.hookspecs import (
     ObserverSpecs,
     StageSpecs,
 )
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -161,7 +161,7 @@ def test_settings_shown_exist(path: Path) -> None:
         for stage in info.stages:
             prefix = f"refiner.{info.name}" if stage == "refiner" else stage
             known |= {f"{prefix}.{key}" for key in info.settings_class.model_fields}
-    from uce.core.run_settings import ModelSettings, RunSettings
+    from uce.core.flow.run_settings import ModelSettings, RunSettings
 
     known |= {f"model.{key}" for key in ModelSettings.model_fields} | {f"run.{key}" for key in RunSettings.model_fields}
     from uce.evaluation.settings import EvaluationSettings

@@ -14,9 +14,9 @@ import uce
 from uce.ablation.folder import AblationFolder
 from uce.batching.folder import BatchFolder
 from uce.core import RunFolderError
-from uce.core.library import FORMAT as LIBRARY_FORMAT
-from uce.core.library import Library
-from uce.core.run_folder import FORMAT
+from uce.core.runs.folder import FORMAT
+from uce.tokens.library import FORMAT as LIBRARY_FORMAT
+from uce.tokens.library import Library
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RUNS = sorted(FIXTURES.glob("run-format-*"))

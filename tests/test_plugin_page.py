@@ -20,7 +20,7 @@ import pytest
 from strangers import Site
 from test_docs import ROOT, blocks, page, write_files
 
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 
 SHORT = ["--set", "optimizer.steps=1", "--set", "run.samples=0"]
 FILES = ("pyproject.toml", "leader.py", "test_leader.py", "test_contract.py")

@@ -19,7 +19,7 @@ from strangers import Site
 import uce
 from uce import scaffold
 from uce.core.hookspecs import STAGE_HOOKS
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 from uce.scaffold import new_package
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -18,7 +18,7 @@ from strangers import Site
 
 import uce
 from uce.core.errors import PluginError
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 
 Cli = Callable[..., tuple[int, str, str]]
 ROOT = Path(uce.__file__).parents[1]

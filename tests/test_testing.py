@@ -15,7 +15,8 @@ from torch import Tensor
 
 import uce
 from uce.core import AttentionMaps, Clusters, Concepts, Context, LearnedConcepts, StageInputError, TokenPlan, hookimpl
-from uce.core.manager import PluginInfo, load_manager
+from uce.core.flow.plugin_info import PluginInfo
+from uce.core.registry.manager import load_manager
 from uce.testing import (
     ContractError,
     check_plugin,

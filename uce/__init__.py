@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from uce.version import __version__
 
 _HOMES = {
     "ablate": "uce.api",
@@ -23,16 +23,16 @@ _HOMES = {
     "export": "uce.api",
     "import_tokens": "uce.api",
     "push": "uce.api",
-    "Library": "uce.core.library",
+    "Library": "uce.tokens.library",
     "load": "uce.api",
     "evaluate": "uce.evaluation.evaluate",
     "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
     "report": "uce.reporting.report",
-    "Run": "uce.core.run",
-    "Concept": "uce.core.run",
+    "Run": "uce.core.work.held",
+    "Concept": "uce.core.work.held",
     "hookimpl": "uce.core.hookspecs",
-    "Settings": "uce.core.settings",
+    "Settings": "uce.core.flow.settings",
     "UceError": "uce.core.errors",
     "Ablation": "uce.ablation.result",
     "Batch": "uce.batching.result",
@@ -71,12 +71,12 @@ if TYPE_CHECKING:
     from uce.batching.result import Batch
     from uce.benchmarking.benchmark import benchmark
     from uce.core.errors import UceError
+    from uce.core.flow.settings import Settings
     from uce.core.hookspecs import hookimpl
-    from uce.core.library import Library
-    from uce.core.run import Concept, Run
-    from uce.core.settings import Settings
+    from uce.core.work.held import Concept, Run
     from uce.evaluation.evaluate import evaluate
     from uce.reporting.report import report
+    from uce.tokens.library import Library
 
 
 def __getattr__(name: str) -> Any:

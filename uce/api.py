@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, ModelError, unknown_name
-from uce.core.run import Run
-from uce.core.run_folder import RunFolder
-from uce.drawing import draw
+from uce.core.runs.folder import RunFolder
+from uce.core.work.held import Run
+from uce.tokens.drawing import draw
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from uce.ablation.result import Ablation
-    from uce.core.data import AttentionMaps, Concepts
-    from uce.core.exporting import Exported
-    from uce.core.picture_files import PictureSource
-    from uce.core.pushing import Pushed
+    from uce.core.config.options import Options
+    from uce.core.files.pictures import PictureSource
+    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.tokens.exporting import Exported
+    from uce.tokens.pushing import Pushed
 
 
 def model_path(name: str = "mini") -> Path:
@@ -57,13 +58,13 @@ def localize(image: AttentionMaps | PictureSource, out: str | Path | None = None
     Returns:
         the concepts; `pixel_masks` at the picture's own size where there is a picture.
     """
-    from uce.core.data import AttentionMaps
-    from uce.core.localizing import localize_picture
-    from uce.core.pipeline import Pipeline
-    from uce.core.session import Options, torch_settings
+    from uce.core.flow.data import AttentionMaps
+    from uce.core.work.localizing import localize_picture
+    from uce.core.work.models import torch_settings
+    from uce.core.work.pipeline import Pipeline
 
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
-    chosen = Options(**options)
+    chosen = _options(options)
     if isinstance(image, AttentionMaps):
         if out is not None:
             raise ConfigError("out is for pictures; bare attention maps have no run folder")
@@ -90,10 +91,9 @@ def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrit
     Raises:
         UceError: the input, a setting or a plugin is at fault; the text says what to do.
     """
-    from uce.core.learning import run_picture
-    from uce.core.session import Options
+    from uce.core.work.learning import run_picture
 
-    run_picture(image, Options(**options), Path(out), resume=resume, overwrite=overwrite)
+    run_picture(image, _options(options), Path(out), resume=resume, overwrite=overwrite)
     return load(out)
 
 
@@ -106,10 +106,9 @@ def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, 
         overwrite: learn again where tokens are there already.
         options: as `run`.
     """
-    from uce.core.learning import learn_folder
-    from uce.core.session import Options
+    from uce.core.work.learning import learn_folder
 
-    learn_folder(Path(folder), Options(**options), resume=resume, overwrite=overwrite)
+    learn_folder(Path(folder), _options(options), resume=resume, overwrite=overwrite)
     return load(folder)
 
 
@@ -148,7 +147,7 @@ def ablate(
     from uce.ablation.folder import AblationFolder
     from uce.ablation.result import Ablation
     from uce.ablation.run import run_ablation
-    from uce.core.session import Options
+    from uce.core.config.options import Options
 
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     run_ablation(
@@ -180,7 +179,7 @@ def generate(
         options: `concepts` (["beach-trip:asset0=cup"], from the library or a run folder), `library` (its folder),
             `count` (pictures per prompt, from seeds `seed`, `seed` + 1, ...), `seed`, `steps`, `guidance`, `negative`,
             `scheduler`, `into` and `mask` (a photo, and white where to draw in it), `device`, `plugin`; with `out` also
-            `grid` and `heat`. `uce.drawing.draw` describes them all.
+            `grid` and `heat`. `uce.tokens.drawing.draw` describes them all.
 
     Raises:
         ConfigError: a token in a prompt that nobody brings, or one that two bring.
@@ -214,8 +213,8 @@ def export(
     Raises:
         UceError: nothing was written.
     """
-    from uce.core.exporting import export_run
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
+    from uce.tokens.exporting import export_run
 
     return export_run(
         run if isinstance(run, Run) else load(run),
@@ -243,8 +242,8 @@ def import_tokens(
     Raises:
         TokenFileError: a file is no embedding, or holds more than plain tensors. Nothing was written.
     """
-    from uce.core.importing import import_files
-    from uce.core.session import Options
+    from uce.core.config.options import Options
+    from uce.tokens.importing import import_files
 
     paths = [files] if isinstance(files, str | Path) else list(files)
     import_files([Path(path) for path in paths], Path(out), Options(**options), overwrite=overwrite)
@@ -272,7 +271,7 @@ def push(
     Raises:
         ConfigError: the name is none the hub allows, or the hub refuses.
     """
-    from uce.core.pushing import push_run
+    from uce.tokens.pushing import push_run
 
     return push_run(
         run if isinstance(run, Run) else load(run),
@@ -282,6 +281,15 @@ def push(
         private=private,
         **options,
     )
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """Options as `run` takes them: names of trackers become observers."""
+    from uce.core.config.options import Options
+    from uce.reporting.tracking import trackers
+
+    observers = (*given.pop("observers", ()), *trackers(given.pop("tracker", ())))
+    return Options(**given, observers=observers)
 
 
 __all__ = [

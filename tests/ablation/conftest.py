@@ -67,7 +67,7 @@ FAULTS: list[str] = []
 @pytest.fixture(autouse=True)
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """The plugin, as if a distribution brought it; calls are counted from 0."""
-    from uce.core import session
+    from uce.core.work import models as session
 
     entry = SimpleNamespace(
         name="counting", load=lambda: Counting, dist=SimpleNamespace(name="uce-counting", version="1.0")

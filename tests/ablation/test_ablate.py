@@ -124,7 +124,7 @@ def test_a_built_in_that_raises_is_survived_and_leaves_its_traceback(
     def broken(*arguments: Any, **more: Any) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("uce.core.finch.finch", broken)
+    monkeypatch.setattr("uce.core.localisation.finch.finch", broken)
     done = uce.ablate(pictures[0], tmp_path / "out", vary=["clusterer=finch,counting"], localize_only=True, **base)
     (failure,) = done.failures
     path = tmp_path / "out" / "runs" / "scene" / "clusterer-finch" / "error.txt"

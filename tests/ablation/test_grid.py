@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from uce.ablation.grid import expand, parse_vary, resolve_cells, value_of, without_repeats
+from uce.core.config.options import Options
 from uce.core.errors import ConfigError, PluginError, UceError
-from uce.core.session import Options
 
 
 def cells_of(*texts: str, one_at_a_time: bool = False) -> list[dict[str, Any]]:

@@ -176,8 +176,8 @@ def test_a_stale_lock_holds_nobody_up(pictures: Path, base: Options, tmp_path: P
 
 
 def test_a_worker_of_an_earlier_start_does_not_work(pictures: Path, tmp_path: Path) -> None:
-    from uce.core.jobs import Assignment
-    from uce.core.worker import Worker
+    from uce.core.flow.jobs import Assignment
+    from uce.core.work.worker import Worker
 
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "owner.json").write_text('{"pid": 7, "host": "there", "token": "new"}')

@@ -175,8 +175,8 @@ def test_one_name_for_two_pictures_is_refused() -> None:
 def test_parquet_holds_the_index(tmp_path: Path) -> None:
     parquet: Any = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: extra [batch]")
     from uce.batching.index import row_of, write_parquet
-    from uce.core.jobs import Outcome
-    from uce.core.run_folder import RunFolder
+    from uce.core.flow.jobs import Outcome
+    from uce.core.runs.folder import RunFolder
 
     named = Named("x", Entry("/a/x.png", None, {"seed": 3}))
     row = row_of(named, Outcome("x", "failed", "why"), RunFolder(tmp_path))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from uce.benchmarking.methods import TABLE, Method, parse_methods
-from uce.core.config import resolve_config
+from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 
 
 def test_known_names() -> None:

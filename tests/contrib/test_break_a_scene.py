@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from uce.contrib._union_sampling import MaskAttention, UnionSampling
 from uce.contrib.break_a_scene import BreakASceneOptimizer
 from uce.core import Concepts, Context, LayerMap, LearnedConcepts, StageInputError, Step, TokenPlan
-from uce.core.manager import load_manager
-from uce.core.store import FileCheckpoint
+from uce.core.registry.manager import load_manager
 from uce.core.training.options import TrainingOptions
+from uce.core.work.cache import FileCheckpoint
 from uce.testing import check_plugin, tiny_backbone, tiny_concepts, tiny_picture
 from uce.testing.cases import tiny_plan
 

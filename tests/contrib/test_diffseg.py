@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from uce.contrib.diffseg import DiffSegClusterer, _anchors, _gathered, _merged
 from uce.core import AttentionMaps
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 from uce.testing import check_plugin, tiny_attention, tiny_labels
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from uce.contrib.random_masks import RandomMasksClusterer
 from uce.core import AttentionMaps, Context
-from uce.core.picture import read_picture
+from uce.core.flow.picture import read_picture
 from uce.testing import check_plugin
 
 

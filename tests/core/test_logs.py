@@ -66,7 +66,7 @@ def test_json_lines_and_nothing_else(cli: Cli, picture: Path, tmp_path: Path) ->
     records = [json.loads(line) for line in err.splitlines()]
     assert code == 0 and json.loads(out)["status"] == "localized" and len(records) > 3
     assert all(set(r) == {"time", "level", "logger", "message", "process"} for r in records)
-    assert {r["logger"] for r in records} >= {"uce.core.pipeline", "uce.core.localizing"}
+    assert {r["logger"] for r in records} >= {"uce.core.work.pipeline", "uce.core.work.localizing"}
     code, _, err = cli("--log-json", "localize", tmp_path / "none.png", "-o", tmp_path / "other", *TOY)
     (record,) = map(json.loads, err.splitlines())
     assert code == 2 and record["level"] == "ERROR" and "none.png" in record["message"]
@@ -87,12 +87,12 @@ def test_workers_do_as_they_were_told(picture: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     records = [json.loads(line) for line in done.stderr.splitlines()]
     assert len({record["process"] for record in records if record["message"]}) == 2
-    assert any(r["logger"] == "uce.core.worker" and r["message"] == "picture localized" for r in records)
+    assert any(r["logger"] == "uce.core.work.worker" and r["message"] == "picture localized" for r in records)
 
 
 def test_a_library_user_configures_it_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="uce"):
-        logging.getLogger("uce.core.pipeline").info("heard")
+        logging.getLogger("uce.core.work.pipeline").info("heard")
     assert "heard" in caplog.text
     logs.configure(verbosity=1)
     logs.configure(verbosity=5)

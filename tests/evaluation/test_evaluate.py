@@ -15,11 +15,11 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 import uce
-from uce.core.picture import read_picture
-from uce.core.scoring import score_masks
-from uce.core.truth import read_truth
+from uce.core.flow.picture import read_picture
 from uce.evaluation.pictures import gather, masked_source
 from uce.evaluation.settings import EvaluationSettings
+from uce.truth.reading import read_truth
+from uce.truth.scoring import score_masks
 
 Cli = Callable[..., tuple[int, str, str]]
 FEW = ["-n", "2", "--steps", "1"]

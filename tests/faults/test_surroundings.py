@@ -18,9 +18,9 @@ import torch
 import uce
 from faults.harness import Starter, leftovers, stable_bytes
 from uce.core import DivergedError, OutOfMemoryError, RunFolderError
-from uce.core.memory import is_out_of_memory
-from uce.core.picture_files import load_rgb
-from uce.core.store import load_tensors
+from uce.core.errors import is_out_of_memory
+from uce.core.files.pictures import load_rgb
+from uce.core.files.tensors import load_tensors
 
 Cli = Callable[..., tuple[int, str, str]]
 ROOT = Path(uce.__file__).parents[1]
@@ -146,7 +146,7 @@ def test_clocks_that_jump(picture: Path, toy: list[str], tmp_path: Path, monkeyp
 _LIMITED = """
 import resource, sys
 import torch, uce.cli, faults.warm
-from uce.core.session import Options
+from uce.core.config.options import Options
 with open("/proc/self/statm") as file:
     pages = int(file.read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20

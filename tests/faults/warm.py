@@ -3,6 +3,6 @@
 import uce.batching.run
 import uce.cli
 import uce.contrib
-import uce.core.worker
+import uce.core.work.worker
 import uce.plugins.backbones.stable_diffusion
 import uce.plugins.optimizers.masked_denoising  # noqa: F401

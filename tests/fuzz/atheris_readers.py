@@ -28,10 +28,12 @@ with atheris.instrument_imports(include=["uce", "yaml", "json"], enable_loader_o
     import yaml
 
     from fuzz.guard import ends_well
-    from uce.core import documents, naming, run_documents, token_files
-    from uce.core.config import load_config_file, resolve_config
-    from uce.core.manager import load_manager
-    from uce.core.run_folder import RunFolder
+    from uce.core.config.resolving import load_config_file, resolve_config
+    from uce.core.files import documents, token_files
+    from uce.core.model import words as naming
+    from uce.core.registry.manager import load_manager
+    from uce.core.runs import documents as run_documents
+    from uce.core.runs.folder import RunFolder
 
 _ = documents, naming, run_documents, yaml
 
@@ -51,7 +53,7 @@ def embeddings(folder: Path) -> tuple[Callable[[bytes], Any], list[bytes]]:
 
 def _run_folder_file(folder: Path, name: str, good: dict[str, Any]) -> tuple[Callable[[bytes], Any], list[bytes]]:
     run = RunFolder(folder)
-    files = {"run.json": run.read_run, "concepts.json": lambda: run_documents.read_concepts(run)}
+    files = {"run.json": run.read_run, "concepts.json": lambda: run.read_concepts()}
 
     def read(data: bytes) -> None:
         (folder / name).write_bytes(data)

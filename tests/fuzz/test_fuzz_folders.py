@@ -27,11 +27,12 @@ from fuzz.conftest import inputs
 from fuzz.guard import ends_well
 from fuzz.mutate import altered, damaged, values
 from uce.core import Clusters, Concepts, TokenPlan
-from uce.core.context import Context
-from uce.core.library import Library
-from uce.core.store import FileCheckpoint, StageCache, load_tensors
-from uce.core.token_files import read_token_file
+from uce.core.files.tensors import load_tensors
+from uce.core.files.token_files import read_token_file
+from uce.core.flow.context import Context
+from uce.core.work.cache import FileCheckpoint, StageCache
 from uce.testing import tiny_attention, tiny_backbone, tiny_labels
+from uce.tokens.library import Library
 
 OWNED = "/tmp/uce-fuzz-owned"
 
@@ -275,8 +276,8 @@ PLUGIN_PARTS = (
 @inputs("plugins")
 def test_plugin_files(folder: Path, parts: list[str], value: Any, noise: bytes) -> None:
     """A plugin file that the user names is run; whatever it does wrong is one line."""
-    from uce.core.config import resolve_config
-    from uce.core.manager import load_manager
+    from uce.core.config.resolving import resolve_config
+    from uce.core.registry.manager import load_manager
 
     path = folder / "strange.py"
     text = "".join(part.format(value) if "{0!r}" in part else part for part in parts)

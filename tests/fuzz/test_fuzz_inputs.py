@@ -20,11 +20,11 @@ from fuzz.guard import ends_well
 from fuzz.mutate import NASTY, altered, damaged, values
 from uce.batching.names import give_names, slug
 from uce.batching.sources import read_sources
-from uce.core.config import load_config_file, resolve_config
-from uce.core.manager import load_manager
-from uce.core.picture_files import MAX_PIXELS, load_rgb, rgb_of_bytes
-from uce.core.run_folder import token_stem
-from uce.core.session import Options
+from uce.core.config.options import Options
+from uce.core.config.resolving import load_config_file, resolve_config
+from uce.core.files.pictures import MAX_PIXELS, load_rgb, rgb_of_bytes
+from uce.core.registry.manager import load_manager
+from uce.core.runs.token_names import token_stem
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "PCX", "JPEG2000", "DDS", "SGI", "ICNS")
 
@@ -221,9 +221,9 @@ def test_lists_of_a_batch(folder: Path, kind: str, data: Any) -> None:
 @inputs("names")
 def test_names_never_lead_out_of_a_folder(folder: Path, name: str, other: str) -> None:
     """Tokens, entries of batches and libraries, hub repositories, packages: whatever they are called, files stay in."""
-    from uce.core.library import Library
-    from uce.core.pushing import push_run
     from uce.scaffold import new_package
+    from uce.tokens.library import Library
+    from uce.tokens.pushing import push_run
 
     for source in (name, f"{other}/{name}", f"{name}.png", f"s3://{name}/{other}"):
         assert (folder / slug(source)).parent == folder and slug(source) not in ("", ".", "..")
@@ -241,7 +241,7 @@ def test_names_never_lead_out_of_a_folder(folder: Path, name: str, other: str) -
 @given(texts=st.lists(st.text(max_size=20) | st.sampled_from(NASTY), max_size=3))
 @inputs("names")
 def test_names_for_tokens(texts: list[str]) -> None:
-    from uce.core.run import choose_concepts, name_tokens
+    from uce.core.runs.token_names import choose_concepts, name_tokens
 
     ends_well(Path("/nonexistent"), lambda: name_tokens([0, 1], texts))
     ends_well(Path("/nonexistent"), lambda: choose_concepts(3, [len(t) for t in texts]))

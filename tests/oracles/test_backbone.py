@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from uce.core.aggregate import aggregate_self_attention, mean_cross_attention, saliency_from
-from uce.core.attention import attention_probabilities
-from uce.core.backbone import LayerMap
-from uce.core.unet_maps import end_of_text, read_maps
+from uce.core.model.aggregate import aggregate_self_attention, mean_cross_attention, saliency_from
+from uce.core.model.attention import attention_probabilities
+from uce.core.model.backbone import LayerMap
+from uce.core.model.unet_maps import end_of_text, read_maps
 
 pytestmark = pytest.mark.oracle
 RELATIVE = 1e-4

@@ -12,10 +12,10 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from uce.core import AttentionMaps, Clusters, Concepts, StageInputError
-from uce.core.candidates import candidate_concepts, saliency_scores
-from uce.core.distance import symmetric_kl
-from uce.core.finch import choose_partition, finch
-from uce.core.masks import components, touching
+from uce.core.localisation.candidates import candidate_concepts, saliency_scores
+from uce.core.localisation.distance import symmetric_kl
+from uce.core.localisation.finch import choose_partition, finch
+from uce.core.localisation.regions import components, touching
 from uce.plugins.clusterers.finch import FinchClusterer
 from uce.plugins.refiners.merge import MergeRefiner
 from uce.plugins.refiners.none import NoRefiner

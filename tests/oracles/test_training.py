@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from uce.core import Concepts
-from uce.core.contrastive import supervised_contrastive
-from uce.core.sinkhorn import sinkhorn
 from uce.core.training.alignment import Alignment
+from uce.core.training.contrastive import supervised_contrastive
 from uce.core.training.objective import Draws, Objective
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Schedule
+from uce.core.training.sinkhorn import sinkhorn
 from uce.core.training.views import Views
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "oracles"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.errors import RunFolderError
-from uce.core.result_folder import ResultFolder, remove_empty
-from uce.core.run_folder import RunFolder
+from uce.core.files.result_folder import ResultFolder, remove_empty
+from uce.core.runs.folder import RunFolder
 
 REPORTS = ("ablation.json", "ablation.csv", "ablation.md", "ablation.html")
 _ASKED = ("vary", "one_at_a_time", "localize_only", "pictures")

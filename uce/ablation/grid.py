@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from uce.core.config import SINGLE_STAGES, Config
+from uce.core.config.options import Options
+from uce.core.config.resolving import SINGLE_STAGES
 from uce.core.errors import ConfigError, UceError, unknown_name
-from uce.core.manager import Manager
-from uce.core.session import Options
+from uce.core.flow.configuration import Config
+from uce.core.registry.manager import Manager
 
 FLAGS = (*SINGLE_STAGES, "refiner", "model", "preset", "seed")
 SECTIONS = (*SINGLE_STAGES, "refiner", "model", "run")

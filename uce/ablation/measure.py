@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from uce.core.errors import RunFolderError
-from uce.core.run import read_mask
-from uce.core.run_documents import read_concepts
-from uce.core.run_folder import RunFolder
-from uce.core.scoring import score_masks
+from uce.core.files.masks import read_mask
+from uce.core.runs.folder import RunFolder
+from uce.truth.scoring import score_masks
 
 STAGES = ("extractor", "clusterer", "refiner", "initializer", "optimizer", "samples")
 SCORES = ("iou", "precision", "recall", "ari", "count_error")
@@ -39,7 +38,7 @@ def measure(
     found: Measures = {}
     masks = None
     if (folder / "concepts.json").is_file():
-        entries = read_concepts(folder)["concepts"]
+        entries = folder.read_concepts()["concepts"]
         found |= {"concepts": len(entries), "share": sum(entry["share"] for entry in entries)}
         if truth is not None:
             masks = np.stack([read_mask(folder / entry["mask"]) for entry in entries])

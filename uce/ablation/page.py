@@ -12,7 +12,7 @@ from PIL import Image
 from uce.ablation.folder import AblationFolder
 from uce.ablation.pictures import Subject
 from uce.ablation.table import Table, count_lines, failure_lines, head_of, text_of
-from uce.core.overlay import draw_overlay
+from uce.core.runs.overlay import draw_overlay
 from uce.reporting.html import data_uri, environment, file_uri
 
 OVERLAY_SIDE, SAMPLE_SIDE = 480, 112

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from uce.core.errors import ConfigError
-from uce.core.picture import load_rgb
-from uce.core.picture_files import PictureSource, RgbArray
-from uce.core.truth import read_truth
+from uce.core.files.pictures import PictureSource, RgbArray
+from uce.core.flow.picture import load_rgb
+from uce.truth.reading import read_truth
 
 
 @dataclass(frozen=True, eq=False)

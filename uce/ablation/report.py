@@ -12,7 +12,7 @@ from uce.ablation.measure import Measures, columns_of, counts_of, mean_of, measu
 from uce.ablation.page import render_page
 from uce.ablation.pictures import Subject
 from uce.ablation.table import Table, count_lines, failure_lines, table_of
-from uce.core.files import write_text
+from uce.core.files.writing import write_text
 
 MEAN = "(mean)"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from uce.ablation.folder import AblationFolder
-from uce.core.run import Run
+from uce.core.work.held import Run
 
 
 @dataclass(frozen=True, eq=False)

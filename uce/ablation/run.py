@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uce import __version__
 from uce.ablation.folder import AblationFolder, require_same_grid
 from uce.ablation.grid import Cell, Variation, Vary, expand, label, parse_vary, resolve_cells, value_of, without_repeats
 from uce.ablation.pictures import Subject, read_subjects
 from uce.ablation.report import write_reports
-from uce.core.attempts import FINISHED, attempt
-from uce.core.config import Config
+from uce.core.config.options import Options, require_same
 from uce.core.errors import RunFolderError
-from uce.core.events import CellFinished
-from uce.core.localizing import Work, open_work, stage_rows
-from uce.core.manager import Manager
-from uce.core.picture import picture_digest
-from uce.core.picture_files import PictureSource
-from uce.core.run_folder import command_line, now
-from uce.core.session import Options, backbone_for, require_same, settle_micro_batch
-from uce.core.shared_store import SharedStore
+from uce.core.files.pictures import PictureSource
+from uce.core.flow.configuration import Config
+from uce.core.flow.events import CellFinished
+from uce.core.flow.picture import picture_digest
+from uce.core.registry.manager import Manager
+from uce.core.runs.facts import command_line, now
+from uce.core.work.attempts import FINISHED, attempt
+from uce.core.work.cache import SharedStore
+from uce.core.work.models import backbone_for, settle_micro_batch
+from uce.core.work.opening import Work, open_work, stage_rows
+from uce.version import __version__
 
 
 @dataclass

@@ -1,1 +1,4 @@
-"""Many pictures with one configuration, each in a run folder of its own, and nothing done twice."""
+"""Many pictures, each exactly once: sources, names, index.
+
+Nothing here runs a stage: executors do, by workers of `uce.core.work`. Begin with `batch.py`.
+"""

@@ -38,7 +38,7 @@ def batch(
         UceError: what is asked for cannot be run, or another batch works in `out`.
     """
     from uce.batching.run import run_batch
-    from uce.core.session import Options
+    from uce.core.config.options import Options
 
     run_batch(
         [sources] if isinstance(sources, str | Path) else list(sources),

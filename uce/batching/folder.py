@@ -22,9 +22,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from uce.core.errors import RunFolderError
-from uce.core.files import write_json
-from uce.core.result_folder import ResultFolder, remove_empty
-from uce.core.run_folder import RunFolder, now
+from uce.core.files.result_folder import ResultFolder, remove_empty
+from uce.core.files.writing import write_json
+from uce.core.runs.facts import now
+from uce.core.runs.folder import RunFolder
 
 PATIENCE = 30.0
 """Seconds that workers of a driver that was killed have to be gone; those on other machines notice late."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from uce.batching.names import Named
-from uce.core.documents import parse_json
 from uce.core.errors import RunFolderError
-from uce.core.files import write_bytes, write_text
-from uce.core.jobs import Outcome
-from uce.core.run_documents import read_concepts
-from uce.core.run_folder import RunFolder
+from uce.core.files.documents import parse_json
+from uce.core.files.writing import write_bytes, write_text
+from uce.core.flow.jobs import Outcome
+from uce.core.runs.folder import RunFolder
 
 Row = dict[str, Any]
 
@@ -40,7 +39,7 @@ def row_of(named: Named, outcome: Outcome, folder: RunFolder) -> Row:
     }
     if outcome.status == "failed":
         return row
-    entries, info = read_concepts(folder)["concepts"], folder.read_run()
+    entries, info = folder.read_concepts()["concepts"], folder.read_run()
     row["seconds"] = round(sum(stage["seconds"] for stage in info["stages"] if not stage.get("reused")), 3)
     row |= {key: info["input"][key] for key in ("width", "height", "digest")}
     row |= {"concepts": len(entries), "tokens": [e["token"] for e in entries], "labels": [e["label"] for e in entries]}

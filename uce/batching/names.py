@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from uce.batching.sources import Entry
-from uce.core.documents import parse_json
+from uce.core.config.options import differences
 from uce.core.errors import ConfigError, RunFolderError
-from uce.core.files import write_text
-from uce.core.session import differences
+from uce.core.files.documents import parse_json
+from uce.core.files.writing import write_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from uce.batching.folder import BatchFolder
 from uce.batching.index import Row
-from uce.core.files import write_text
+from uce.core.files.writing import write_text
 
 MOST = 2000
 """Pictures on the page; a browser has trouble with many more, and the index holds them all."""

@@ -10,7 +10,7 @@ from typing import Any
 from uce.batching.folder import BatchFolder
 from uce.batching.index import Index
 from uce.core.errors import RunFolderError, unknown_name
-from uce.core.run import Run
+from uce.core.work.held import Run
 
 
 @dataclass(frozen=True, eq=False)

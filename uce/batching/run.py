@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uce import __version__
 from uce.batching.folder import BatchFolder
 from uce.batching.index import Index, Row, row_of
 from uce.batching.names import Named, give_names, read_names, write_names
 from uce.batching.page import write_page
 from uce.batching.sources import Entry, read_sources
-from uce.core.config import Config, load_config_file, parse_assignment, validate_settings
+from uce.core.config.options import Options, differences
+from uce.core.config.resolving import load_config_file, parse_assignment, validate_settings
 from uce.core.errors import ConfigError, PluginError, UceError
-from uce.core.events import PictureFinished
-from uce.core.jobs import Assignment, Job, Outcome
-from uce.core.manager import Manager, PluginInfo
-from uce.core.run_folder import command_line, now
-from uce.core.session import Options, backbone_for, differences, forget_backbone, settle_micro_batch
-from uce.core.settings import Settings
-from uce.core.worker import finished_status
+from uce.core.flow.configuration import Config
+from uce.core.flow.events import PictureFinished
+from uce.core.flow.jobs import Assignment, Job, Outcome
+from uce.core.flow.plugin_info import PluginInfo
+from uce.core.flow.settings import Settings
+from uce.core.registry.manager import Manager
+from uce.core.runs.facts import command_line, now
+from uce.core.work.models import backbone_for, forget_backbone, settle_micro_batch
+from uce.core.work.worker import finished_status
+from uce.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uce.core.config import SINGLE_STAGES
-from uce.core.dataset_files import is_row, is_saved, list_rows
-from uce.core.documents import parse_json, parse_yaml, shown
+from uce.core.config.resolving import SINGLE_STAGES
 from uce.core.errors import ConfigError, ImageError, unknown_name
-from uce.core.urls import find_urls, is_url, read_url
+from uce.core.files.datasets import is_row, is_saved, list_rows
+from uce.core.files.documents import parse_json, parse_yaml, shown
+from uce.core.files.urls import find_urls, is_url, read_url
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
@@ -32,7 +32,7 @@ class Entry:
     """One picture of a batch.
 
     Attributes:
-        source: an absolute path, a URL, or the row of a data set (`uce.core.dataset_files`).
+        source: an absolute path, a URL, or the row of a data set (`uce.core.files.datasets`).
         asked: the name that a list gives it.
         options: keyword arguments of `Options` that are its own.
     """

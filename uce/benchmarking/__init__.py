@@ -1,1 +1,4 @@
-"""`uce benchmark`: extraction and evaluation of several methods over a set of pictures; docs/evaluate.md shows how."""
+"""Methods compared over sets of pictures, with intervals and a page.
+
+Runs are made through `uce.api`, measures come from `uce.evaluation`. Begin with `benchmark.py`.
+"""

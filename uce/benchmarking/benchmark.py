@@ -16,17 +16,18 @@ from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
 from uce.benchmarking.table import Outcome, Row, make_rows
 from uce.benchmarking.work import Plan, Report, do_run, measure
-from uce.core.config import resolve_config
-from uce.core.devices import resolve_device
+from uce.core.config.devices import resolve_device
+from uce.core.config.options import Options
+from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError, RunFolderError
-from uce.core.files import write_json, write_text
-from uce.core.manager import Manager
-from uce.core.picture import load_rgb
-from uce.core.run_folder import RunFolder, command_line, now, versions
-from uce.core.session import Options
-from uce.core.truth import read_truth
+from uce.core.files.writing import write_json, write_text
+from uce.core.flow.picture import load_rgb
+from uce.core.registry.manager import Manager
+from uce.core.runs.facts import command_line, now, versions
+from uce.core.runs.folder import RunFolder
 from uce.evaluation.scores import accuracy_note
 from uce.evaluation.settings import is_ours, resolve
+from uce.truth.reading import read_truth
 
 FORMAT = 1
 FILE = "benchmark.json"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uce.core.config import SINGLE_STAGES, load_config_file, parse_assignment
+from uce.core.config.presets import PRESETS
+from uce.core.config.resolving import SINGLE_STAGES, load_config_file, parse_assignment
 from uce.core.errors import ConfigError, unknown_name
-from uce.core.presets import PRESETS
 
 KEYS = (*SINGLE_STAGES, "refiner", "model", "run", "preset")
 

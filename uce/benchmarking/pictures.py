@@ -104,8 +104,8 @@ def compose_pictures(objects: str | Path, split: str, per_kind: int, out: Path) 
     Raises:
         ConfigError: the split is neither "validation" nor "test", or the folder holds too few objects.
     """
-    from uce.plugins.backbones.mini.recipe.benchmark import write_scenes
-    from uce.plugins.backbones.mini.recipe.objects import list_objects
+    from uce.scenes.objects import list_objects
+    from uce.scenes.sets import write_scenes
 
     if split not in SHIPPED:
         raise ConfigError(

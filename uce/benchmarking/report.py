@@ -11,16 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from uce import __version__
 from uce.benchmarking.table import ALL, Outcome, Row, best, interval, measured, shown
 from uce.benchmarking.work import Plan, finished
-from uce.core.files import write_picture, write_text
-from uce.core.overlay import draw_overlay
-from uce.core.picture import load_rgb
-from uce.core.run_folder import command_line, token_stem
-from uce.core.truth import read_truth
+from uce.core.files.writing import write_picture, write_text
+from uce.core.flow.picture import load_rgb
+from uce.core.runs.facts import command_line
+from uce.core.runs.overlay import draw_overlay
+from uce.core.runs.token_names import token_stem
 from uce.evaluation.metrics import HEADS
 from uce.evaluation.pictures import FOLDER
+from uce.truth.reading import read_truth
+from uce.version import __version__
 
 LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1")
 

@@ -17,17 +17,17 @@ from uce import api
 from uce.benchmarking.methods import Method
 from uce.benchmarking.pictures import Entry, PictureSet
 from uce.benchmarking.table import Outcome
-from uce.core.encoder import Encoder
 from uce.core.errors import PluginError, RunFolderError, StageInputError
-from uce.core.files import write_json
-from uce.core.picture import load_rgb
-from uce.core.run import Run
-from uce.core.scoring import score_masks
-from uce.core.truth import read_truth
+from uce.core.files.writing import write_json
+from uce.core.flow.picture import load_rgb
+from uce.core.model.encoder import Encoder
+from uce.core.work.held import Run
 from uce.evaluation.evaluate import MASK_KEYS, mask_scores
 from uce.evaluation.pictures import draw_pictures, gather
 from uce.evaluation.scores import RunFeatures, RunScores, another_runs_tokens, encode_run, score_runs
 from uce.evaluation.settings import EvaluationSettings
+from uce.truth.reading import read_truth
+from uce.truth.scoring import score_masks
 
 Report = Callable[[str], None]
 MASKS = "masks"  # stands in the place of an encoder's name where there is none

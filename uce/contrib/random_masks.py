@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps, Clusters
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core.flow.picture import Picture
 
 
 class RandomMasksClusterer:
@@ -52,8 +52,8 @@ class RandomMasksClusterer:
         """
         import torch
 
-        from uce.core.coordinates import in_raster_order
-        from uce.core.data import Clusters
+        from uce.core.flow.data import Clusters
+        from uce.core.localisation.points import in_raster_order
 
         generator = context.generator(salt="random-masks" if image is None else image.digest)
         labels = torch.full(attention.grid, -1, dtype=torch.int64)

@@ -6,25 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "AttentionMaps": "data",
-    "Clusters": "data",
-    "Concepts": "data",
-    "TokenPlan": "data",
-    "LearnedConcepts": "data",
-    "Settings": "settings",
+    "AttentionMaps": "flow.data",
+    "Clusters": "flow.data",
+    "Concepts": "flow.data",
+    "TokenPlan": "flow.data",
+    "LearnedConcepts": "flow.data",
+    "Settings": "flow.settings",
     "hookimpl": "hookspecs",
-    "Context": "context",
-    "Picture": "picture",
-    "Backbone": "backbone",
-    "Prompt": "backbone",
-    "Conditioning": "backbone",
-    "Capture": "backbone",
-    "LayerMap": "backbone",
-    "Tuning": "tuning",
-    "TrainedWeights": "tuning",
-    "train_weights": "tuning",
-    "use_weights": "tuning",
-    "Step": "events",
+    "Context": "flow.context",
+    "Picture": "flow.picture",
+    "Backbone": "model.backbone",
+    "Prompt": "model.backbone",
+    "Conditioning": "model.backbone",
+    "Capture": "model.backbone",
+    "LayerMap": "model.backbone",
+    "Tuning": "model.tuning",
+    "TrainedWeights": "model.tuning",
+    "train_weights": "model.abilities",
+    "use_weights": "model.abilities",
+    "Step": "flow.events",
     "UceError": "errors",
     "ConfigError": "errors",
     "PluginError": "errors",
@@ -36,7 +36,7 @@ _HOMES = {
     "ImageError": "errors",
     "RunFolderError": "errors",
     "TokenFileError": "errors",
-    "TokenExport": "exporting",
+    "TokenExport": "runs.token_export",
 }
 
 __all__ = [
@@ -74,9 +74,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone, Capture, Conditioning, LayerMap, Prompt
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
     from uce.core.errors import (
         ConfigError,
         DivergedError,
@@ -90,12 +87,16 @@ if TYPE_CHECKING:
         TokenFileError,
         UceError,
     )
-    from uce.core.events import Step
-    from uce.core.exporting import TokenExport
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.flow.events import Step
+    from uce.core.flow.picture import Picture
+    from uce.core.flow.settings import Settings
     from uce.core.hookspecs import hookimpl
-    from uce.core.picture import Picture
-    from uce.core.settings import Settings
-    from uce.core.tuning import TrainedWeights, Tuning, train_weights, use_weights
+    from uce.core.model.abilities import train_weights, use_weights
+    from uce.core.model.backbone import Backbone, Capture, Conditioning, LayerMap, Prompt
+    from uce.core.model.tuning import TrainedWeights, Tuning
+    from uce.core.runs.token_export import TokenExport
 
 
 def __getattr__(name: str) -> Any:

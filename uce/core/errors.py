@@ -7,6 +7,7 @@ traceback.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -70,3 +71,32 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}; available: {', '.join(names) or 'none'}.{hint}"
+
+
+_PHRASES = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc", "failed to map segment",
+            "can't start new thread", "unable to allocate")  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or what caused it, says that there is no memory: Python, numpy, torch, CUDA, the loader."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, (RuntimeError, OSError, ImportError)) and any(p in str(error).lower() for p in _PHRASES):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def not_damaged(error: BaseException, what: str, advice: str = "make it smaller, or close other programs") -> None:
+    """For those who call a file damaged, whatever its parser raised: not where there was no memory to read it.
+
+    Raises:
+        OutOfMemoryError: `error` says so.
+    """
+    if is_out_of_memory(error):
+        raise OutOfMemoryError(f"memory ran out while {what} was read; {advice}") from error

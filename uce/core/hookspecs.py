@@ -1,6 +1,6 @@
 """Everything that can be extended, in one place: stages, backbones, encoders, exporters, executors and observers.
 
-The data types are in `uce.core.data`; an implementation may take fewer arguments than its spec names.
+The data types are in `uce.core.flow.data`; an implementation may take fewer arguments than its spec names.
 Project name and entry-point group: ``uce``.
 """
 
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-    from uce.core.encoder import Encoder
-    from uce.core.events import (
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+    from uce.core.flow.events import (
         CellFinished,
         PictureFinished,
         RunFinished,
@@ -26,14 +24,22 @@ if TYPE_CHECKING:
         StageStarted,
         Step,
     )
-    from uce.core.exporting import TokenExport
-    from uce.core.jobs import Assignment, Job, Outcome
-    from uce.core.manager import Manager
-    from uce.core.picture import Picture
-    from uce.core.run import Run
+    from uce.core.flow.jobs import Assignment, Job, Outcome
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
+    from uce.core.model.encoder import Encoder
+    from uce.core.runs.stored import StoredRun
+    from uce.core.runs.token_export import TokenExport
 
 hookspec = pluggy.HookspecMarker("uce")
 hookimpl = pluggy.HookimplMarker("uce")
+
+
+class Plugins(Protocol):
+    """The registered plugins and observers, as far as a hook may know them: `uce.core.registry.Manager` in full."""
+
+    def emit(self, event: Any) -> None:
+        """Tell the observers: event class `StageFinished` goes to hook `uce_stage_finished`."""
 
 
 class StageSpecs:
@@ -83,8 +89,8 @@ class BackboneSpecs:
     def uce_load_backbone(self, model: str, settings: Any, device: str, precision: str) -> Backbone | None:
         """Load `model` (an id, folder or file) or return None to leave it to another plugin.
 
-        `settings` is the validated `model.*` configuration (`uce.core.run_settings.ModelSettings`); `device` is "cpu",
-        "cuda", "cuda:1" or "mps"; `precision` is "float32", "bfloat16" or "float16".
+        `settings` is the validated `model.*` configuration (`uce.core.flow.run_settings.ModelSettings`); `device` is
+        "cpu", "cuda", "cuda:1" or "mps"; `precision` is "float32", "bfloat16" or "float16".
         """
 
 
@@ -103,7 +109,7 @@ class ExporterSpecs:
     """How tokens go where people draw; `uce export --to` selects by name, as a stage's plugin is."""
 
     @hookspec(firstresult=True)
-    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Any) -> str | None:
+    def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Any) -> str | None:
         """Write tokens of a run into `out`, an empty folder, as another program reads them; return how to use them.
 
         `tokens` are the chosen concepts under the names they are to have there, with vectors and header facts;
@@ -117,13 +123,13 @@ class ExecutorSpecs:
 
     @hookspec(firstresult=True)
     def uce_execute(
-        self, jobs: Sequence[Job], assignment: Assignment, settings: Any, manager: Manager
+        self, jobs: Sequence[Job], assignment: Assignment, settings: Any, manager: Plugins
     ) -> Iterator[Outcome] | None:
         """Have every job done and yield its outcome as it ends, in any order.
 
-        A worker is `uce.core.worker.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into text
-        and back (`to_text`, `from_text`), to cross to other processes. A worker that dies costs only its job, which
-        is done again. `manager` holds the driver's plugins and observers, for executors that work in its process.
+        A worker is `uce.core.work.worker.Worker(assignment)`, made once for many jobs; `assignment` and jobs turn into
+        text and back (`to_text`, `from_text`), to cross to other processes. A worker that dies costs only its job,
+        which is done again. `manager` holds the driver's plugins and observers, for executors that work in its process.
         Closing the iterator stops all workers.
         """
 

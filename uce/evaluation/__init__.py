@@ -1,1 +1,4 @@
-"""The evaluation protocol of unsupervised concept extraction; docs/evaluate.md says what it measures and why."""
+"""The evaluation protocol: pictures of finished runs, encoders, scores.
+
+Nothing here learns or localises. Begin with `evaluate.py`.
+"""

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from uce.core.devices import resolve_device
+from uce.core.config.devices import resolve_device
 from uce.core.errors import ConfigError, RunFolderError
-from uce.core.files import write_json
-from uce.core.manager import Manager, load_manager
-from uce.core.run import Run
-from uce.core.scoring import MaskScores, score_masks
-from uce.core.truth import read_truth
+from uce.core.files.writing import write_json
+from uce.core.registry.manager import Manager, load_manager
+from uce.core.work.held import Run
 from uce.evaluation.pictures import RunPictures, gather, require_learned, tokens_digest
 from uce.evaluation.scores import RunFeatures, RunScores, accuracy_note, encode_run, pooled, score_runs
 from uce.evaluation.settings import Chosen, EvaluationSettings, resolve
+from uce.truth.reading import read_truth
+from uce.truth.scoring import MaskScores, score_masks
 
 FORMAT = 1
 FILE = "evaluation.json"
@@ -209,7 +209,8 @@ def evaluate(
         runs: runs or their folders. ACC is measured among the concepts of all of them.
         encoder: names of encoder plugins; none: efficientnet-lite0.
         set: texts such as "encoder.model=FOLDER", "encoder.clip.model=FOLDER", "evaluate.fill=black".
-        truth: a folder of true masks (see `uce.core.truth.read_truth`); adds IoU, recall, precision, ARI, count error.
+        truth: a folder of true masks (see `uce.truth.reading.read_truth`); adds IoU, recall, precision, ARI and the
+            count's error.
         masks_only: only those; runs need no tokens.
         count, prompt, seed, steps, guidance: what is drawn; None: 8, "a photo of {}", 0, 25, 5.
         report: hears what is being done, line by line.

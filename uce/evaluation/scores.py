@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from uce.core.encoder import Encoder
+from uce.core.model.encoder import Encoder
 from uce.evaluation.metrics import (
     LEAST_PROTOTYPES,
     MEANINGFUL_PROTOTYPES,

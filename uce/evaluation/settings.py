@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from uce.core.config import parse_assignment, validate_settings
-from uce.core.encoder import Encoder
+from uce.core.config.resolving import parse_assignment, validate_settings
 from uce.core.errors import ConfigError, PluginError, unknown_name
-from uce.core.manager import Manager
-from uce.core.settings import Settings
+from uce.core.flow.settings import Settings
+from uce.core.model.encoder import Encoder
+from uce.core.registry.manager import Manager
 
 DEFAULT_ENCODER = "efficientnet-lite0"
 

@@ -1,1 +1,4 @@
-"""Pages that show and explain runs. docs/report.md describes them. (`uce.report` is the function that writes one.)"""
+"""The page of a run, its plots, comparisons, and trackers that follow a run from outside.
+
+Only reads and listens: nothing here changes a run. Begin with `report.py`.
+"""

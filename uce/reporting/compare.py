@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from uce.core.errors import ConfigError
-from uce.core.overlay import concept_colors
-from uce.core.run import Run
-from uce.core.run_folder import RunFolder
+from uce.core.runs.folder import RunFolder
+from uce.core.runs.overlay import concept_colors
+from uce.core.work.held import Run
 from uce.reporting import plots
 from uce.reporting.html import environment, file_uri, write_page
 from uce.reporting.material import Material, flat, mapping, number

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from uce.core.errors import RunFolderError
-from uce.core.files import write_bytes
+from uce.core.files.writing import write_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Environment

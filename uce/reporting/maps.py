@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core.overlay import concept_colors
-from uce.core.picture import Picture
+from uce.core.flow.picture import Picture
+from uce.core.runs.overlay import concept_colors
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STOPS = ((13, 14, 40), (66, 28, 120), (168, 44, 118), (236, 96, 76), (252, 170, 88), (255, 240, 184))

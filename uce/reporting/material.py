@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from uce.core.data import AttentionMaps, Clusters, Concepts
 from uce.core.errors import ConfigError, RunFolderError
-from uce.core.naming import WORDS_FILE
-from uce.core.run import Concept, Run
-from uce.core.run_folder import token_stem
-from uce.core.store import StageCache, load_tensors
+from uce.core.files.tensors import load_tensors
+from uce.core.flow.data import AttentionMaps, Clusters, Concepts
+from uce.core.runs.token_names import token_stem
+from uce.core.work.cache import StageCache
+from uce.core.work.held import Concept, Run
+from uce.core.work.learning import WORDS_FILE
 from uce.reporting.html import read_rgb
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.events import RunFinished
+    from uce.core.flow.events import RunFinished
 
 
 class ReportWriter:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from uce.core.overlay import concept_colors, inner_point
-from uce.core.run import Concept
+from uce.core.runs.overlay import concept_colors, inner_point
+from uce.core.work.held import Concept
 from uce.reporting import maps
 from uce.reporting.html import data_uri, file_uri
 from uce.reporting.material import Array, Material

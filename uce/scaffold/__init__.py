@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, unknown_name
+from uce.core.flow.plugin_info import is_plugin_name, kebab
 from uce.core.hookspecs import STAGE_HOOKS
-from uce.core.plugin_sources import is_plugin_name, kebab
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -105,7 +105,7 @@ def _check_name(name: str) -> None:
 
 def _check_free(name: str, stage: str, replace: bool) -> bool:
     """Whether the name is a built-in's, which `replace` must then allow."""
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
 
     manager = load_manager()
     owners = [info for info in manager.plugins if info.name == name and stage in info.stages]
@@ -135,7 +135,7 @@ def _module_taken(name: str) -> bool:
 
 def _uce_range() -> str:
     """Versions of uce that a package written now works with: up to the next that may break it."""
-    from uce import __version__
+    from uce.version import __version__
 
     major, minor = (int(part) for part in __version__.split(".")[:2])
     return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"

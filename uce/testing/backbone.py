@@ -19,11 +19,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from uce.core.backbone import Capture, Conditioning, LayerMap, Prompt
 from uce.core.errors import ModelError, StageInputError
-from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
-from uce.testing.doubles import SIDE
+from uce.core.model.backbone import Capture, Conditioning, LayerMap, Prompt
+from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
 
+SIDE = 32
+"""Pixels per side of what the tiny model sees."""
 BEGIN, END, PAD, FIRST_WORD = 0, 1, 2, 3
 EXACT = "donot_use_mm_for_euclid_dist"
 VOCABULARY = 64

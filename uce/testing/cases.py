@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from uce.core.backbone import Backbone
-from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-from uce.core.random_rows import concept_tokens
+from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+from uce.core.model.backbone import Backbone
+from uce.core.training.starts import concept_tokens
 from uce.testing.doubles import tiny_attention, tiny_backbone, tiny_concepts, tiny_picture
 
 Arguments = dict[str, Any]

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from uce.core import events
-from uce.core.backbone import Backbone
-from uce.core.context import Context
+from uce.core.flow import events
+from uce.core.flow.context import Context
+from uce.core.flow.plugin_info import Candidate, PluginInfo, is_plugin_name, kebab
+from uce.core.flow.settings import Settings
 from uce.core.hookspecs import STAGE_HOOKS
-from uce.core.manager import Manager, PluginInfo
-from uce.core.plugin_sources import Candidate, is_plugin_name, kebab
-from uce.core.settings import Settings
+from uce.core.model.backbone import Backbone
+from uce.core.registry.manager import Manager
 from uce.testing.cases import INNER, RESULTS, Case, cases
 from uce.testing.refusals import judge
 from uce.testing.results import findings

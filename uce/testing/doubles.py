@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from uce.core.candidates import candidate_concepts
-from uce.core.data import AttentionMaps, Clusters, Concepts
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.data import AttentionMaps, Clusters, Concepts
+from uce.core.flow.picture import Picture, read_picture
+from uce.core.localisation.candidates import candidate_concepts
+from uce.testing.backbone import SIDE
 
 if TYPE_CHECKING:
     from uce.testing.backbone import TinyBackbone
-
-SIDE = 32
-"""Pixels per side of what the tiny model sees."""
 
 
 def tiny_labels(grid: tuple[int, int] = (8, 8), things: int = 2) -> Tensor:

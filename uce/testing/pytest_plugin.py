@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from uce.core.data import AttentionMaps, Concepts
-    from uce.core.manager import Manager
-    from uce.core.picture import Picture
+    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core.flow.picture import Picture
+    from uce.core.registry.manager import Manager
     from uce.testing.backbone import TinyBackbone
 
 
@@ -59,7 +59,7 @@ def tiny_backbone() -> TinyBackbone:
 @pytest.fixture
 def uce_manager() -> Manager:
     """A fresh plugin manager: built-ins, and whatever is installed."""
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
 
     return load_manager()
 

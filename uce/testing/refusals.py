@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from uce.core import data
 from uce.core.errors import StageInputError, UceError
+from uce.core.flow import data
 from uce.testing.rules import ContractError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
+from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
 from uce.testing.cases import Arguments
 
 Finding = tuple[str, str, str]  # rule, found, mend

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uce.core.picture import Picture
+from uce.core.flow.picture import Picture
 
 
 class ContractError(AssertionError):

@@ -38,7 +38,8 @@ class App:
         self.workspaces = Workspaces(root / "work")
 
     def _load_model(self) -> None:
-        from uce.core.session import Options, backbone_for
+        from uce.core.config.options import Options
+        from uce.core.work.models import backbone_for
 
         options = Options(**self.menu.fixed)
         manager = options.manager()
@@ -60,7 +61,7 @@ class App:
 
     def example(self, workspace: Workspace, number: int) -> None:
         """One of the pictures that come with the app."""
-        from uce.core.picture_files import load_rgb
+        from uce.core.files.pictures import load_rgb
 
         self._free(workspace)
         path = sorted(EXAMPLES.glob("*.webp"))[number]

@@ -15,14 +15,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from uce.core.config import draft_config, validate_settings
-from uce.core.config_draft import Draft
+from uce.core.config.draft import Draft
+from uce.core.config.presets import PRESETS
+from uce.core.config.resolving import draft_config, validate_settings
 from uce.core.errors import ConfigError, unknown_name
+from uce.core.flow.plugin_info import PluginInfo
+from uce.core.flow.run_settings import RunSettings
+from uce.core.flow.settings import Settings
 from uce.core.hookspecs import STAGE_HOOKS
-from uce.core.manager import Manager, PluginInfo, load_manager
-from uce.core.presets import PRESETS
-from uce.core.run_settings import RunSettings
-from uce.core.settings import Settings
+from uce.core.registry.manager import Manager, load_manager
 
 FINDING, LEARNING = ("extractor", "clusterer", "refiner"), ("initializer", "optimizer")
 STAGE_TITLES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from uce.core.masks import mask_box
-from uce.core.overlay import draw_overlay
+from uce.core.files.masks import mask_box
+from uce.core.runs.overlay import draw_overlay
 from uce.ui.things import Thing
 from uce.ui.workspace import PictureWork
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from uce.core.errors import ConfigError, StageInputError
-from uce.core.run_folder import token_stem
+from uce.core.runs.token_names import token_stem
 
 Array = np.ndarray[Any, Any]
 SMALLEST = 0.0005

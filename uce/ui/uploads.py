@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from uce.core.errors import ImageError
-from uce.core.picture_files import RgbArray, load_rgb
+from uce.core.files.pictures import RgbArray, load_rgb
 
 MAX_BYTES = 20_000_000
 """Of an uploaded file; larger ones are refused before they are read."""

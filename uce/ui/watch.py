@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.events import RunFinished, StageFinished, StageStarted, Step
+    from uce.core.flow.events import RunFinished, StageFinished, StageStarted, Step
     from uce.ui.jobs import Job
 
 STAGE_TEXT = {
@@ -68,7 +68,7 @@ class Watcher:
         """One picture of each of the first few tokens; what goes wrong here must not cost the run."""
         if event.tokens is None:
             return
-        from uce.core.session import current_backbone
+        from uce.core.work.models import current_backbone
 
         backbone: Any = current_backbone()
         started = time.perf_counter()

@@ -10,8 +10,8 @@ from typing import Any
 
 from uce import api
 from uce.core.errors import ConfigError, NothingFoundError
-from uce.core.files import write_picture
-from uce.core.run import Run
+from uce.core.files.writing import write_picture
+from uce.core.work.held import Run
 from uce.ui.bundle import write_bundle
 from uce.ui.jobs import Job
 from uce.ui.menu import FINDING, LEARNING, Menu

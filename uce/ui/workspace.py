@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uce.core.errors import ConfigError
-from uce.core.picture_files import RgbArray
-from uce.core.run import Run
-from uce.core.run_folder import RunFolder
+from uce.core.files.pictures import RgbArray
+from uce.core.runs.folder import RunFolder
+from uce.core.work.held import Run
 from uce.ui.menu import Chosen
 from uce.ui.things import Things
 
@@ -136,7 +136,7 @@ class Workspace:
         """
         from PIL import Image
 
-        from uce.core.files import write_picture
+        from uce.core.files.writing import write_picture
 
         if len(self.pictures) >= MAX_PICTURES:
             raise ConfigError(f"there are {MAX_PICTURES} pictures already; download your work and begin anew")

@@ -8,7 +8,7 @@ import torch
 
 import uce
 from uce.core import Concepts
-from uce.core.picture import read_picture
+from uce.core.flow.picture import read_picture
 from uce.core.training.views import Views, cut, zoom_frame
 from uce.plugins.backbones.stable_diffusion import StableDiffusionBackbonePlugin
 

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 import uce
-from uce.core.backbone import Capture
 from uce.core.errors import ModelError, StageInputError
+from uce.core.model.backbone import Capture
 from uce.plugins.backbones.stable_diffusion_xl import StableDiffusionXLBackbonePlugin
 
 WIDTHS = {"clip_l": 16, "clip_g": 24}
@@ -225,7 +225,7 @@ def test_offload_gives_the_same_numbers(tiny_pipeline_xl: Path, backbone: Any) -
 def test_localisation_works_at_the_finest_layers(backbone: Any) -> None:
     """XL has no attention at the latent's own side (16): the grid is that of its finest layers (8)."""
     from uce.core import Context
-    from uce.core.picture import read_picture
+    from uce.core.flow.picture import read_picture
     from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 
     picture = read_picture(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), 64, "stretch")
@@ -390,7 +390,7 @@ def test_doctor_tries_the_model(cli: Cli, tiny_pipeline_xl: Path) -> None:
 
 
 def test_each_model_goes_to_the_plugin_that_understands_it(tiny_pipeline: Path, tiny_pipeline_xl: Path) -> None:
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
 
     def load(model: Path, *without: str) -> Any:
         return load_manager(no_plugins=without).pm.hook.uce_load_backbone(
@@ -403,7 +403,7 @@ def test_each_model_goes_to_the_plugin_that_understands_it(tiny_pipeline: Path, 
 
 
 def test_xl_is_asked_before_the_plugin_that_explains() -> None:
-    from uce.core.manager import load_manager
+    from uce.core.registry.manager import load_manager
 
     hook = load_manager().pm.hook.uce_load_backbone
     asked = [impl.plugin.name for impl in reversed(hook.get_hookimpls())]

@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from uce.contrib.diffseg import DiffSegClusterer
 from uce.core import AttentionMaps, Clusters, Context
-from uce.core.candidates import candidate_concepts
+from uce.core.localisation.candidates import candidate_concepts
 from uce.plugins.clusterers.finch import FinchClusterer
 from uce.plugins.clusterers.hdbscan import HdbscanClusterer
 from uce.plugins.clusterers.hierarchical import HierarchicalClusterer
@@ -154,7 +154,7 @@ def test_kmeans_does_not_ask_for_more_clusters_than_rows_differ() -> None:
 
 
 def test_hierarchical_regions_are_connected_unless_told_otherwise() -> None:
-    from uce.core.masks import components
+    from uce.core.localisation.regions import components
 
     features = np.zeros((8, 8, 1))
     features[:, :2] = features[:, 6:] = 3.0

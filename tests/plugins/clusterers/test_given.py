@@ -127,7 +127,7 @@ def test_every_slip_is_one_line(tmp_path: Path, number: int) -> None:
 
 
 def test_a_mask_outside_the_crop_is_refused(tmp_path: Path) -> None:
-    from uce.core.picture import read_picture
+    from uce.core.flow.picture import read_picture
 
     wide = np.zeros((20, 80), bool)
     wide[:, :5] = True

@@ -10,7 +10,7 @@ import torch
 
 import uce
 from uce.core import AttentionMaps, Clusters, Context
-from uce.core.picture import read_picture
+from uce.core.flow.picture import read_picture
 from uce.plugins.clusterers.normalized_cuts import NormalizedCutsClusterer
 from uce.testing import check_plugin
 

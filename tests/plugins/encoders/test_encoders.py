@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from uce.core.errors import ConfigError, ModelError, PluginError
-from uce.core.manager import load_manager
+from uce.core.registry.manager import load_manager
 from uce.evaluation.settings import Chosen, resolve
 from uce.plugins.encoders.clip import ClipEncoderPlugin
 from uce.plugins.encoders.dino import DinoEncoderPlugin

@@ -23,7 +23,7 @@ def test_observers_hear_every_run_and_the_model_is_loaded_once(
     class Listener:
         @uce.hookimpl
         def uce_run_started(self, event: Any) -> None:
-            from uce.core.session import current_backbone
+            from uce.core.work.models import current_backbone
 
             heard.append(event.folder.name)
             models.add(id(current_backbone()))

@@ -15,7 +15,7 @@ import pytest
 
 import uce
 from uce.core import RunFolderError
-from uce.core.jobs import Assignment, Job
+from uce.core.flow.jobs import Assignment, Job
 from uce.plugins.executors.processes import ProcessesExecutor
 from uce.testing import check_plugin
 

@@ -22,7 +22,7 @@ import pytest
 
 import uce
 from uce.core import PluginError, RunFolderError
-from uce.core.jobs import Assignment, Job, Outcome
+from uce.core.flow.jobs import Assignment, Job, Outcome
 from uce.plugins.executors.ray import RayExecutor, _apart_from_ray, _connect, _Crew
 from uce.testing import check_plugin
 

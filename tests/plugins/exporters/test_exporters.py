@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from uce.core.hookspecs import SELECTED_HOOKS, STAGE_HOOKS
-from uce.core.lora_files import is_lora, underscored
-from uce.core.manager import load_manager
+from uce.core.model.lora_names import is_lora, underscored
+from uce.core.registry.manager import load_manager
 from uce.plugins.exporters.a1111 import A1111Exporter
 from uce.plugins.exporters.comfyui import ComfyUIExporter
 from uce.plugins.exporters.diffusers import DiffusersExporter

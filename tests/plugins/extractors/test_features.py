@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from uce.core import Context, StageInputError
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.picture import Picture, read_picture
 from uce.plugins.extractors.features import FeaturesExtractor, _affinity
 from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 from uce.testing import check_plugin, tiny_picture

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from uce.core import Context, StageInputError
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.picture import Picture, read_picture
 from uce.plugins.extractors.multi_step import MultiStepExtractor
 from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 from uce.testing import check_plugin

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from uce.core.aggregate import aggregate_self_attention, mean_cross_attention, normalize_rows, saliency_from
-from uce.core.backbone import Capture
-from uce.core.context import Context
-from uce.core.data import AttentionMaps
 from uce.core.errors import StageInputError
-from uce.core.picture import Picture, read_picture
-from uce.core.unet_maps import end_of_text, read_maps
+from uce.core.flow.context import Context
+from uce.core.flow.data import AttentionMaps
+from uce.core.flow.picture import Picture, read_picture
+from uce.core.model.aggregate import aggregate_self_attention, mean_cross_attention, normalize_rows, saliency_from
+from uce.core.model.backbone import Capture
+from uce.core.model.unet_maps import end_of_text, read_maps
 from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from uce.core import Concepts, Context, StageInputError
-from uce.core.naming import label_words
-from uce.core.training.search import masked_errors, vocabulary_words, word_attention, word_vectors
+from uce.core.model.words import label_words, vocabulary_words, word_vectors
+from uce.core.training.word_scores import masked_errors, word_attention
 from uce.plugins.initializers.nearest_words import NearestWordsInitializer
 from uce.testing import check_plugin, tiny_concepts, tiny_picture
 from uce.testing import tiny_backbone as double
@@ -83,7 +83,7 @@ def test_attention_finds_the_word_that_looks_at_the_thing():
 
 
 def test_shortlist_narrows_what_is_denoised(scene, monkeypatch):
-    from uce.core.training import search
+    from uce.core.training import word_scores as search
 
     seen: list[int] = []
     whole = search.masked_errors

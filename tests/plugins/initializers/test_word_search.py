@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from uce.core import Concepts, Context
-from uce.core.random_rows import random_starts
+from uce.core.training.starts import random_starts
 from uce.plugins.initializers.word_search import WordSearchInitializer
 
 

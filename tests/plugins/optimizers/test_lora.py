@@ -25,7 +25,7 @@ from uce.core import (
     TrainedWeights,
     use_weights,
 )
-from uce.core.files import write_safetensors
+from uce.core.files.writing import write_safetensors
 from uce.core.training.model_weights import ModelWeights
 from uce.plugins.optimizers.lora import LoraOptimizer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from uce.core import Concepts, Context, LearnedConcepts, StageInputError, Step, TokenPlan
-from uce.core.picture import read_picture
+from uce.core.flow.picture import read_picture
 from uce.core.training.crops import concept_crop, crop_frame
 from uce.plugins.optimizers.textual_inversion import TextualInversionOptimizer
 from uce.testing import check_plugin

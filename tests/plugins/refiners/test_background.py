@@ -10,7 +10,7 @@ import torch
 
 import uce
 from uce.core import Concepts
-from uce.core.picture import read_picture
+from uce.core.flow.picture import read_picture
 from uce.plugins.refiners.background import BackgroundRefiner
 from uce.plugins.refiners.edges import EdgesRefiner
 from uce.testing import check_plugin, tiny_attention, tiny_concepts, tiny_picture

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from uce.core import AttentionMaps, Concepts
-from uce.core.picture import Picture, read_picture
+from uce.core.flow.picture import Picture, read_picture
 from uce.plugins.refiners.edges import EdgesRefiner
 from uce.plugins.refiners.smooth import SmoothRefiner
 from uce.plugins.refiners.split import SplitRefiner

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from uce.core import AttentionMaps, Clusters, Concepts, StageInputError
-from uce.core.candidates import candidate_concepts
-from uce.core.distance import symmetric_kl
-from uce.core.masks import touching
+from uce.core.localisation.candidates import candidate_concepts
+from uce.core.localisation.distance import symmetric_kl
+from uce.core.localisation.regions import touching
 from uce.plugins.refiners.merge import MergeRefiner
 from uce.plugins.refiners.none import NoRefiner
 from uce.plugins.refiners.saliency import SaliencyRefiner

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from uce.core.backbone import Backbone, Capture, LayerMap, Prompt
-from uce.core.data import Concepts
 from uce.core.errors import StageInputError
-from uce.core.sinkhorn import kl, sinkhorn
+from uce.core.flow.data import Concepts
+from uce.core.model.backbone import Backbone, Capture, LayerMap, Prompt
 from uce.core.training.options import TrainingOptions
+from uce.core.training.sinkhorn import kl, sinkhorn
 
 REG = 1e-3
 LARGEST_SIDE = 16

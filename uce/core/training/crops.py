@@ -21,12 +21,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Backbone, Prompt
-from uce.core.context import Context
-from uce.core.data import Concepts, TokenPlan
-from uce.core.latents import encode_with_mirror
-from uce.core.masks import mask_box
-from uce.core.picture import Picture, read_picture
+from uce.core.files.masks import mask_box
+from uce.core.flow.context import Context
+from uce.core.flow.data import Concepts, TokenPlan
+from uce.core.flow.picture import Picture, read_picture
+from uce.core.model.backbone import Backbone, Prompt
+from uce.core.model.latents import encode_with_mirror
 from uce.core.training.objective import Draws
 from uce.core.training.schedule import Update
 from uce.core.training.updates import UpdateLoop, identity_of, rate_unit, require_concepts

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from uce.core.backbone import Backbone, Prompt
-from uce.core.context import Context
-from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.picture import Picture
+from uce.core.flow.context import Context
+from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.flow.picture import Picture
+from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
-from uce.core.training.coordinates import word_coordinates
 from uce.core.training.model_weights import ModelWeights
 from uce.core.training.objective import TERMS, Objective
 from uce.core.training.options import TrainingOptions
@@ -22,6 +21,7 @@ from uce.core.training.phases import training_identity
 from uce.core.training.schedule import Schedule, Update, UpdatePlan, fitting_groups
 from uce.core.training.updates import UpdateLoop, rate_unit, require_concepts
 from uce.core.training.views import Views
+from uce.core.training.word_axes import word_coordinates
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
 
     Args:
         plan: starting vectors. Split starts train apart while an update's phase is "split", then are averaged.
-        weights: what of the model trains too; see `uce.core.tuning`.
+        weights: what of the model trains too; see `uce.core.model.tuning`.
         schedule: which prompts every update sees; None: the paper's, as `options` say.
         alignment: what the attention term compares, and how; its `prepare` is called.
 

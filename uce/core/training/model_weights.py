@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from uce.core.errors import StageInputError
+from uce.core.model.tuning import TrainedWeights
 from uce.core.training.adamw import adamw, taken_gradients
-from uce.core.tuning import TrainedWeights
 
 
 @dataclass(eq=False)
@@ -19,7 +19,7 @@ class ModelWeights:
     """What `uce.core.training.loop.train` needs to train the model's weights.
 
     Attributes:
-        trained: from `uce.core.tuning.train_weights`.
+        trained: from `uce.core.model.abilities.train_weights`.
         learning_rate, weight_decay: of AdamW. The training's `cool_down` holds for this learning rate, too.
         clip: bound on the norm of the gradient over all these tensors; 0 for none.
     """

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Backbone, Prompt
-from uce.core.context import Context
-from uce.core.contrastive import supervised_contrastive
+from uce.core.flow.context import Context
+from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
+from uce.core.training.contrastive import supervised_contrastive
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update

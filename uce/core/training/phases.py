@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from uce.core.backbone import Backbone
-from uce.core.context import Checkpoint, Context
-from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.events import Step
-from uce.core.picture import Picture
-from uce.core.store import dump, parse
+from uce.core.flow.context import Checkpoint, Context
+from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.flow.events import Step
+from uce.core.flow.picture import Picture
+from uce.core.flow.serial import dump, parse
+from uce.core.model.backbone import Backbone
 from uce.core.training.updates import identity_of
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from uce.core.training.adamw import adamw, taken_gradients
 
 if TYPE_CHECKING:
-    from uce.core.training.coordinates import Coordinates
+    from uce.core.training.word_axes import Coordinates
 
 
 class TokenRows:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from uce.core.backbone import Backbone
 from uce.core.errors import StageInputError
+from uce.core.model.backbone import Backbone
 
 
 @dataclass(frozen=True)

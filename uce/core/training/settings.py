@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from uce.core.settings import Settings
+from uce.core.flow.settings import Settings
 from uce.core.training.options import TrainingOptions, require_one_place
 
 

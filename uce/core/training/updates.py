@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Backbone
-from uce.core.context import Context
-from uce.core.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.errors import DivergedError, StageInputError
-from uce.core.events import Step
+from uce.core.flow.context import Context
+from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+from uce.core.flow.events import Step
+from uce.core.model.backbone import Backbone
 from uce.core.training.model_weights import ModelWeights
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update

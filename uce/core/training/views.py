@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from uce.core.backbone import Backbone
-from uce.core.data import Concepts
-from uce.core.latents import encode_with_mirror
-from uce.core.masks import mask_box
-from uce.core.picture import Picture, read_picture
+from uce.core.files.masks import mask_box
+from uce.core.flow.data import Concepts
+from uce.core.flow.picture import Picture, read_picture
+from uce.core.model.backbone import Backbone
+from uce.core.model.latents import encode_with_mirror
 
 Frame = tuple[int, int, int]  # top, left, side; may lie partly outside
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
+    from uce.core.model.backbone import Backbone
 
 
 class StableDiffusionXLBackbonePlugin:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.data import AttentionMaps, Clusters
-    from uce.core.picture import Picture
+    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core.flow.picture import Picture
 
 COLOUR = 32
 FEW = 0.01
@@ -58,10 +58,10 @@ class GivenClusterer:
         import numpy as np
         import torch
 
-        from uce.core.data import Clusters
         from uce.core.errors import StageInputError
-        from uce.core.mask_files import read_mask_of_size
-        from uce.core.picture import read_picture
+        from uce.core.files.masks import read_mask_of_size
+        from uce.core.flow.data import Clusters
+        from uce.core.flow.picture import read_picture
 
         paths = _mask_files(settings.masks)
         for path in paths:
@@ -90,7 +90,7 @@ def _mask_files(folder: str | None) -> list[Path]:
         ConfigError: not set, no folder, or no PNG in it.
     """
     from uce.core.errors import ConfigError
-    from uce.core.mask_files import mask_paths
+    from uce.core.files.masks import mask_paths
 
     if folder is None:
         raise ConfigError("clusterer given needs masks; add --set clusterer.masks=FOLDER, one PNG per concept in it")
@@ -108,7 +108,7 @@ def _mask_files(folder: str | None) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from uce.core.run import read_mask
+    from uce.core.files.masks import read_mask
 
     mask = read_mask(path)
     return int(mask.shape[0]), int(mask.shape[1])
@@ -119,7 +119,7 @@ def _require_no_colour(path: Path) -> None:
     import numpy as np
 
     from uce.core.errors import StageInputError
-    from uce.core.picture_files import load_rgb
+    from uce.core.files.pictures import load_rgb
 
     channels = load_rgb(path).astype(np.int16)
     if ((channels.max(axis=2) - channels.min(axis=2)) > COLOUR).mean() > FEW:

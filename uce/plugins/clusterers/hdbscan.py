@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.data import AttentionMaps, Clusters
+    from uce.core.flow.data import AttentionMaps, Clusters
 
 SEED = 0
 SHARE = 32
@@ -51,9 +51,9 @@ class HdbscanClusterer:
         import numpy as np
         import torch
 
-        from uce.core import coordinates
-        from uce.core.data import Clusters
-        from uce.core.finch import mean_rows
+        from uce.core.flow.data import Clusters
+        from uce.core.localisation import points as coordinates
+        from uce.core.localisation.finch import mean_rows
 
         affinity = attention.affinity.cpu().numpy()
         points = coordinates.hellinger_coordinates(affinity, settings.dimensions, SEED).astype(np.float64)
@@ -75,7 +75,7 @@ def _dense(points: npt.NDArray[Any], smallest: int, samples: int, method: str) -
     """HDBSCAN's labels (N,), -1 for noise; groups of equal points where no two others differ."""
     import numpy as np
 
-    from uce.core import coordinates
+    from uce.core.localisation import points as coordinates
 
     num, distinct = len(points), coordinates.num_distinct(points)
     if distinct == 1 or num < 2 * smallest:

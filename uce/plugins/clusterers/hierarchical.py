@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.data import AttentionMaps, Clusters
+    from uce.core.flow.data import AttentionMaps, Clusters
 
 SEED = 0
 
@@ -42,12 +42,12 @@ class HierarchicalClusterer:
         Returns:
             labels int64 (h, w); merge threshold: how wide the widest cluster is.
 
-        The number of clusters, where not given, has the highest simplified silhouette (`uce.core.coordinates`).
+        The number of clusters, where not given, has the highest simplified silhouette (`uce.core.localisation.points`).
         """
         import torch
 
-        from uce.core import coordinates
-        from uce.core.data import Clusters
+        from uce.core.flow.data import Clusters
+        from uce.core.localisation import points as coordinates
 
         affinity = attention.affinity.cpu().numpy()
         points = coordinates.hellinger_coordinates(affinity, settings.dimensions, SEED)
@@ -73,7 +73,7 @@ def _tree(points: npt.NDArray[Any], grid: tuple[int, int], linkage: str, connect
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.feature_extraction.image import grid_to_graph
 
-    from uce.core.coordinates import quietly
+    from uce.core.localisation.points import quietly
 
     neighbours = grid_to_graph(*grid) if connected else None
     method = AgglomerativeClustering(1, linkage=linkage, connectivity=neighbours, compute_full_tree=True)
@@ -85,7 +85,7 @@ def _cut(tree: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """Labels (N,) after all but the last `count` - 1 steps."""
     import numpy as np
 
-    from uce.core.coordinates import in_raster_order
+    from uce.core.localisation.points import in_raster_order
 
     num = len(tree) + 1
     root = np.arange(2 * num - 1)

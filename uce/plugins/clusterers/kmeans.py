@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps, Clusters
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps, Clusters
 
 
 class KMeansClusterer:
@@ -41,13 +41,13 @@ class KMeansClusterer:
             labels int64 (h, w), fewer than asked for where fewer rows differ; merge threshold: how wide the widest
             cluster is.
 
-        The number of clusters, where not given, has the highest simplified silhouette (`uce.core.coordinates`).
+        The number of clusters, where not given, has the highest simplified silhouette (`uce.core.localisation.points`).
         """
         import torch
         from sklearn.cluster import KMeans
 
-        from uce.core import coordinates
-        from uce.core.data import Clusters
+        from uce.core.flow.data import Clusters
+        from uce.core.localisation import points as coordinates
 
         affinity = attention.affinity.cpu().numpy()
         seed = context.derived_seed("kmeans") % 2**32

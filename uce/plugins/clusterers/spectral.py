@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps, Clusters
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps, Clusters
 
 FLAT = 1e-6
 
@@ -50,8 +50,8 @@ class SpectralClusterer:
         import numpy as np
         import torch
 
-        from uce.core import coordinates
-        from uce.core.data import Clusters
+        from uce.core.flow.data import Clusters
+        from uce.core.localisation import points as coordinates
 
         affinity = attention.affinity.cpu().numpy()
         num, seed = len(affinity), context.derived_seed("spectral") % 2**32
@@ -72,7 +72,7 @@ def _leading(affinity: npt.NDArray[Any], count: int, seed: int) -> tuple[npt.NDA
     (N, count)."""
     import numpy as np
 
-    from uce.core.graph_cuts import leading, normalized
+    from uce.core.localisation.graph_cuts import leading, normalized
 
     return leading(normalized((affinity + affinity.T).astype(np.float64) / 2)[0], count, seed)
 
@@ -90,7 +90,7 @@ def _kmeans(vectors_Nk: npt.NDArray[Any], count: int, restarts: int, seed: int) 
     import numpy as np
     from sklearn.cluster import KMeans
 
-    from uce.core.coordinates import in_raster_order, num_distinct, quietly
+    from uce.core.localisation.points import in_raster_order, num_distinct, quietly
 
     lengths = np.linalg.norm(vectors_Nk, axis=1, keepdims=True)
     points = np.round(vectors_Nk / np.maximum(lengths, 1e-12), 6)

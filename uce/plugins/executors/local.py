@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import uce
 
 if TYPE_CHECKING:
-    from uce.core.jobs import Assignment, Job, Outcome
-    from uce.core.manager import Manager
+    from uce.core.flow.jobs import Assignment, Job, Outcome
+    from uce.core.registry.manager import Manager
 
 
 class LocalExecutor:
@@ -20,7 +20,7 @@ class LocalExecutor:
     @uce.hookimpl
     def uce_execute(self, jobs: Sequence[Job], assignment: Assignment, manager: Manager) -> Iterator[Outcome]:
         """Do the jobs in order; observers hear every stage."""
-        from uce.core.worker import Worker
+        from uce.core.work.worker import Worker
 
         with Worker(assignment, manager) as worker:
             for job in jobs:

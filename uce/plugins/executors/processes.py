@@ -20,7 +20,7 @@ import uce
 from uce.core.errors import PluginError, RunFolderError
 
 if TYPE_CHECKING:
-    from uce.core.jobs import Assignment, Job, Outcome
+    from uce.core.flow.jobs import Assignment, Job, Outcome
 
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class _Team:
             self.ended.put(error)
 
     def _do(self, slot: int, job: Job) -> Outcome:
-        from uce.core.jobs import lost
+        from uce.core.flow.jobs import lost
 
         cause = ""
         for attempts in range(1, self.retries + 2):
@@ -129,7 +129,7 @@ class _Team:
 
     def _ask(self, slot: int, job: Job) -> Outcome:
         """Send a job to the slot's process, started where there is none, and wait for its answer."""
-        from uce.core.jobs import Outcome
+        from uce.core.flow.jobs import Outcome
 
         process = self.processes.get(slot) or self._start(slot)
         assert process.stdin is not None and process.stdout is not None
@@ -160,7 +160,7 @@ class _Team:
         options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "uce.core.worker"],
+                [sys.executable, "-m", "uce.core.work.worker"],
                 env=environment,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the driver, which ends its workers

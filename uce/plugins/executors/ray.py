@@ -17,7 +17,7 @@ from pydantic import Field
 
 import uce
 from uce.core.errors import PluginError, RunFolderError, UceError
-from uce.core.jobs import Assignment, Job, Outcome, lost
+from uce.core.flow.jobs import Assignment, Job, Outcome, lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,8 +73,8 @@ class _Actor:
 
     def do(self, job: str) -> tuple[str, str]:
         """("outcome", its text) or ("refused", why)."""
-        from uce.core.jobs import Assignment, Job
-        from uce.core.worker import Worker
+        from uce.core.flow.jobs import Assignment, Job
+        from uce.core.work.worker import Worker
 
         try:
             worker: Any = self.worker or Worker(Assignment.from_text(self.assignment))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from uce.core.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from uce.core.exporting import TokenExport
-    from uce.core.run import Run
+    from uce.core.runs.stored import StoredRun
+    from uce.core.runs.token_export import TokenExport
 
 KEY = "emb_params"
 
@@ -20,7 +20,7 @@ def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
 
     Tensors are (n, d) also where n is 1: AUTOMATIC1111 takes the number of vectors from the first axis.
     """
-    from uce.core.files import write_safetensors
+    from uce.core.files.writing import write_safetensors
 
     for token in tokens:
         first = next(iter(token.vectors.values()))
@@ -28,14 +28,14 @@ def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
         write_safetensors(folder / f"{token.stem}.safetensors", tensors, token.header)
 
 
-def write_lora(run: Run, tokens: Sequence[TokenExport], folder: Path, program: str) -> Path | None:
+def write_lora(run: StoredRun, tokens: Sequence[TokenExport], folder: Path, program: str) -> Path | None:
     """The run's LoRA, named after all its tokens; None where only tokens were learned.
 
     Raises:
         RunFolderError: the run trained the model's own tensors, for which there is no such file.
     """
-    from uce.core.files import write_safetensors
-    from uce.core.lora_files import is_lora, underscored
+    from uce.core.files.writing import write_safetensors
+    from uce.core.model.lora_names import is_lora, underscored
 
     weights = run.weights
     if not weights:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.exporting import TokenExport
-    from uce.core.run import Run
+    from uce.core.runs.stored import StoredRun
+    from uce.core.runs.token_export import TokenExport
 
 
 class ComfyUIExporter:
@@ -25,7 +25,7 @@ class ComfyUIExporter:
         weights: bool = Field(True, description="also write a trained LoRA, where the run has one")
 
     @hookimpl
-    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
+    def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """Folders as ComfyUI has them, so that `out` may be ComfyUI's own folder."""
         from uce.plugins.exporters._webui import write_embeddings, write_lora
 

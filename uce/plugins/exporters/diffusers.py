@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.exporting import TokenExport
-    from uce.core.run import Run
+    from uce.core.runs.stored import StoredRun
+    from uce.core.runs.token_export import TokenExport
 
 LORA_NAME = "pytorch_lora_weights.safetensors"
 UNET_NAME = "unet_tensors.safetensors"
@@ -28,10 +28,10 @@ class DiffusersExporter:
         weights: bool = Field(True, description="also write trained weights, where the run has any")
 
     @hookimpl
-    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
+    def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """NAME.safetensors with the token as its only key; for two text encoders `clip_l` and `clip_g`."""
-        from uce.core.files import write_safetensors
-        from uce.core.run_folder import token_file, token_tensors
+        from uce.core.files.writing import write_safetensors
+        from uce.core.runs.token_names import token_file, token_tensors
 
         for token in tokens:
             tensors = token_file(token_tensors(token.token, token.vectors))
@@ -56,10 +56,10 @@ def _how(token: TokenExport) -> str:
     )
 
 
-def _write_weights(run: Run, token: TokenExport, out: Path) -> list[str]:
+def _write_weights(run: StoredRun, token: TokenExport, out: Path) -> list[str]:
     """LoRA matrices in one file and tensors that replace the UNet's own in another; lines that load them."""
-    from uce.core.files import write_safetensors
-    from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX
+    from uce.core.files.writing import write_safetensors
+    from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX
 
     weights = run.weights or {}
     lora = {name: value for name, value in weights.items() if name.endswith((LORA_DOWN, LORA_UP))}

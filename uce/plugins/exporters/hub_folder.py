@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from uce.core.exporting import TokenExport
-    from uce.core.run import Concept, Run
+    from uce.core.runs.stored import StoredConcept, StoredRun
+    from uce.core.runs.token_export import TokenExport
 
 FILE = "learned_embeds.safetensors"
 
@@ -33,10 +33,10 @@ class HubFolderExporter:
         weights: bool = Field(True, description="also write a trained LoRA, where the run has one")
 
     @hookimpl
-    def uce_export(self, run: Run, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
+    def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """One token: everything at the top. Several: a folder for each, since loaders refuse files with two tokens."""
-        from uce.core.files import write_picture, write_safetensors, write_text
-        from uce.core.run_folder import token_file, token_tensors
+        from uce.core.files.writing import write_picture, write_safetensors, write_text
+        from uce.core.runs.token_names import token_file, token_tensors
 
         shown: dict[str, list[str]] = {}
         for token in tokens:
@@ -54,11 +54,11 @@ class HubFolderExporter:
         return _how(tokens, lora)
 
 
-def _pictures(run: Run, concept: Concept, kind: str) -> list[Image.Image]:
+def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.Image]:
     from PIL import Image
 
     if kind == "cut-outs" and run.has_picture:
-        from uce.core.contact_sheet import cut_out
+        from uce.core.runs.contact_sheet import cut_out
 
         return [cut_out(run, concept)]
     path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
@@ -68,10 +68,10 @@ def _pictures(run: Run, concept: Concept, kind: str) -> list[Image.Image]:
         return [picture.convert("RGB")]
 
 
-def _write_lora(run: Run, tokens: Sequence[TokenExport], out: Path) -> bool:
+def _write_lora(run: StoredRun, tokens: Sequence[TokenExport], out: Path) -> bool:
     from uce.core.errors import RunFolderError
-    from uce.core.files import write_safetensors
-    from uce.core.lora_files import is_lora
+    from uce.core.files.writing import write_safetensors
+    from uce.core.model.lora_names import is_lora
     from uce.plugins.exporters.diffusers import LORA_NAME
 
     weights = run.weights

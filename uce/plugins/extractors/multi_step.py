@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.map_settings import AttentionSettings
+from uce.core.model.map_settings import AttentionSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 
 class MultiStepExtractor:
@@ -59,7 +59,7 @@ class MultiStepExtractor:
         (Song, Meng, Ermon, ICLR 2021) under the empty prompt.
         """
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import mean_of_passes, resolve_timestep
+        from uce.core.model.unet_maps import mean_of_passes, resolve_timestep
 
         if any(value < 0 for value in settings.timesteps):
             raise StageInputError(f"extractor.timesteps must not be negative, found {min(settings.timesteps):g}")
@@ -75,8 +75,8 @@ def _passes(
     backbone: Backbone, latents: Tensor, timesteps: list[int], settings: MultiStepExtractor.Settings, context: Context
 ) -> Iterator[tuple[Tensor, int]]:
     """(x_t, t) of every UNet pass."""
-    from uce.core.inversion import ddim_inversion
-    from uce.core.unet_maps import noised
+    from uce.core.model.inversion import ddim_inversion
+    from uce.core.model.unet_maps import noised
 
     if settings.noise == "inverted":
         inverted = ddim_inversion(backbone, latents, timesteps, settings.inversion_steps)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from uce.core.hookspecs import hookimpl
-from uce.core.map_settings import AttentionSettings
+from uce.core.model.map_settings import AttentionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import AttentionMaps
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import AttentionMaps
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 
 class SelfAttentionExtractor:
@@ -49,7 +49,7 @@ class SelfAttentionExtractor:
         Source: ConceptExpress (arXiv 2407.07077), section 4.1; the reference runs at timestep 0 without noise.
         """
         from uce.core.errors import StageInputError
-        from uce.core.unet_maps import mean_of_passes, noised
+        from uce.core.model.unet_maps import mean_of_passes, noised
 
         timestep = settings.timestep
         if timestep >= backbone.num_timesteps:

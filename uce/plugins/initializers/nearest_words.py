@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, TokenPlan
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, TokenPlan
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 
 class NearestWordsInitializer:
@@ -68,10 +68,11 @@ class NearestWordsInitializer:
         """
         import torch
 
-        from uce.core.data import TokenPlan
         from uce.core.errors import StageInputError
-        from uce.core.random_rows import concept_tokens
-        from uce.core.training.search import masked_errors, vocabulary_words, word_attention, word_vectors
+        from uce.core.flow.data import TokenPlan
+        from uce.core.model.words import vocabulary_words, word_vectors
+        from uce.core.training.starts import concept_tokens
+        from uce.core.training.word_scores import masked_errors, word_attention
 
         if len(concepts) == 0:
             raise StageInputError("there is no concept to find words for; localise again with other settings")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, TokenPlan
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, TokenPlan
+    from uce.core.model.backbone import Backbone
 
 
 class RandomInitializer:
@@ -28,8 +28,8 @@ class RandomInitializer:
         Returns:
             starts float32 (K, 1, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
         """
-        from uce.core.data import TokenPlan
-        from uce.core.random_rows import concept_tokens, random_starts
+        from uce.core.flow.data import TokenPlan
+        from uce.core.training.starts import concept_tokens, random_starts
 
         starts = random_starts(backbone, len(concepts), 1, context)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

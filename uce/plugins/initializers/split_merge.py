@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, TokenPlan
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, TokenPlan
+    from uce.core.model.backbone import Backbone
 
 
 class SplitMergeInitializer:
@@ -37,8 +37,8 @@ class SplitMergeInitializer:
         Returns:
             starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
         """
-        from uce.core.data import TokenPlan
-        from uce.core.random_rows import concept_tokens, random_starts
+        from uce.core.flow.data import TokenPlan
+        from uce.core.training.starts import concept_tokens, random_starts
 
         starts = random_starts(backbone, len(concepts), settings.split_tokens, context)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, TokenPlan
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, TokenPlan
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 
 class WordSearchInitializer:
@@ -50,9 +50,9 @@ class WordSearchInitializer:
         Returns:
             starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
         """
-        from uce.core.data import TokenPlan
-        from uce.core.random_rows import concept_tokens, random_starts
-        from uce.core.training.search import masked_errors
+        from uce.core.flow.data import TokenPlan
+        from uce.core.training.starts import concept_tokens, random_starts
+        from uce.core.training.word_scores import masked_errors
 
         num = max(settings.candidates, settings.split_tokens)
         words = {name: rows[0] for name, rows in random_starts(backbone, 1, num, context).items()}

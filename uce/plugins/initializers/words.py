@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, TokenPlan
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, TokenPlan
+    from uce.core.model.backbone import Backbone
 
 
 class WordsInitializer:
@@ -55,9 +55,9 @@ class WordsInitializer:
 
         Source: Gal et al., ICLR 2023 (textual inversion), where a token starts from a coarse word for its thing.
         """
-        from uce.core.data import TokenPlan
-        from uce.core.random_rows import concept_tokens
-        from uce.core.training.search import require_readable, word_vectors
+        from uce.core.flow.data import TokenPlan
+        from uce.core.model.words import require_readable, word_vectors
+        from uce.core.training.starts import concept_tokens
 
         words = words_for(len(concepts), settings.words)
         require_readable(backbone, words)

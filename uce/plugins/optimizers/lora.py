@@ -14,10 +14,10 @@ from uce.core.hookspecs import hookimpl
 from uce.core.training.settings import DenoisingSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 _GIVEN = DenoisingSettings.model_fields
 
@@ -79,10 +79,11 @@ class LoraOptimizer:
             StageInputError: no concepts, a module that the model does not have, or a loss that is not finite.
             ModelError: the model learns tokens only.
         """
+        from uce.core.model.abilities import train_weights
+        from uce.core.model.tuning import Tuning
         from uce.core.training.loop import count_updates, train
         from uce.core.training.model_weights import ModelWeights
         from uce.core.training.phases import Phases, merged, plan_from, training_identity
-        from uce.core.tuning import Tuning, train_weights
 
         first = settings.options()
         rate = first.learning_rate * settings.token_rate

@@ -11,10 +11,10 @@ from uce.core.hookspecs import hookimpl
 from uce.core.training.settings import DenoisingSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 
 class MaskedDenoisingOptimizer:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.backbone import Backbone
-    from uce.core.context import Context
-    from uce.core.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.picture import Picture
+    from uce.core.flow.context import Context
+    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
+    from uce.core.flow.picture import Picture
+    from uce.core.model.backbone import Backbone
 
 TEMPLATES = [
     "a photo of {}",

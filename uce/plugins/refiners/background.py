@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.data import AttentionMaps, Concepts
-    from uce.core.picture import Picture
+    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core.flow.picture import Picture
 
 WORD = "background"
 
@@ -45,8 +45,8 @@ class BackgroundRefiner:
         """
         import torch
 
-        from uce.core.candidates import mean_maps, saliency_scores
-        from uce.core.data import Concepts
+        from uce.core.flow.data import Concepts
+        from uce.core.localisation.candidates import mean_maps, saliency_scores
 
         shown = torch.ones(concepts.grid, dtype=torch.bool) if image is None else image.valid(concepts.grid)
         left = shown & ~concepts.masks.cpu().any(dim=0)

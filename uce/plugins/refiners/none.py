@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.data import Concepts
+    from uce.core.flow.data import Concepts
 
 
 class NoRefiner:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
-from uce.core.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.data import AttentionMaps, Concepts
+    from uce.core.flow.data import AttentionMaps, Concepts
 
 
 class SplitRefiner:
@@ -37,7 +37,8 @@ class SplitRefiner:
         """
         import numpy as np
 
-        from uce.core.masks import components, with_masks
+        from uce.core.localisation.candidates import with_masks
+        from uce.core.localisation.regions import components
 
         masks, owners = [], []
         for index, mask in enumerate(concepts.masks.cpu().numpy()):

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.attention import capture_attention, capture_outputs
-from uce.core.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
 from uce.core.errors import ModelError, StageInputError
-from uce.core.schedulers import DEFAULT_SCHEDULER
-from uce.core.tuning import TrainedWeights, Tuning
+from uce.core.model.attention import capture_attention, capture_outputs
+from uce.core.model.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
+from uce.core.model.schedulers import DEFAULT_SCHEDULER
+from uce.core.model.tuning import TrainedWeights, Tuning
 from uce.plugins.backbones._sd.loading import Parts
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
 
 
 class StableDiffusionBackbone:
-    """A loaded Stable Diffusion model; see `uce.core.backbone.Backbone` for what each method promises.
+    """A loaded Stable Diffusion model; see `uce.core.model.backbone.Backbone` for what each method promises.
 
     Latents, noise and predictions are float32 outside, whatever precision the UNet computes in.
     """

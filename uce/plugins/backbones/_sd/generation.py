@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core.backbone import Conditioning, Inpainting
 from uce.core.errors import StageInputError
-from uce.core.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
+from uce.core.model.backbone import Conditioning, Inpainting
+from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
 from uce.plugins.backbones._sd.prompts import ENCODER
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """How pictures are drawn; see `uce.core.backbone.Backbone.generate`."""
+    """How pictures are drawn; see `uce.core.model.backbone.Backbone.generate`."""
 
     steps: int = 25
     guidance: float = 5.0

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core.backbone import resolve_dtype
-from uce.core.documents import parse_json
-from uce.core.errors import ModelError
-from uce.core.files import exists
-from uce.core.memory import not_damaged
+from uce.core.errors import ModelError, not_damaged
+from uce.core.files.documents import parse_json
+from uce.core.files.writing import exists
+from uce.core.model.backbone import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Conditioning, Prompt
 from uce.core.errors import ModelError, StageInputError
+from uce.core.model.backbone import Conditioning, Prompt
 
 ENCODER = "clip"
 WORD_END = "</w>"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from uce.core.errors import ModelError
-from uce.core.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
+from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
 from uce.plugins.backbones._sd.quiet import quiet_libraries
 
 ADAPTER = "uce"
@@ -23,14 +23,14 @@ _PEFT_ATTRIBUTES = ("peft_config", "_hf_peft_config_loaded")
 
 @contextmanager
 def trained_unet(unet: nn.Module, tuning: Tuning) -> Iterator[TrainedWeights]:
-    """See `uce.core.backbone.Backbone.train_weights`."""
+    """See `uce.core.model.backbone.Backbone.train_weights`."""
     with _restored(unet) as stack:
         yield _add_lora(unet, tuning) if tuning.kind == "lora" else _lay_over(unet, tuning, stack)
 
 
 @contextmanager
 def weighted_unet(unet: nn.Module, weights: Mapping[str, Tensor], model: str) -> Iterator[None]:
-    """See `uce.core.backbone.Backbone.use_weights`."""
+    """See `uce.core.model.backbone.Backbone.use_weights`."""
     lora, others = split_weights(weights, unet, model)
     with _restored(unet) as stack:
         if lora:

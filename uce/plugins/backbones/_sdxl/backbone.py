@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Conditioning
 from uce.core.errors import ModelError
+from uce.core.model.backbone import Conditioning
 from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
 from uce.plugins.backbones._sd.prompts import Reader
 from uce.plugins.backbones._sdxl.loading import XLParts

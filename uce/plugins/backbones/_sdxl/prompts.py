@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from uce.core.backbone import Conditioning, Prompt
 from uce.core.errors import ModelError
+from uce.core.model.backbone import Conditioning, Prompt
 from uce.plugins.backbones._sd.prompts import PromptReader
 from uce.plugins.backbones._sdxl.loading import XLParts
 

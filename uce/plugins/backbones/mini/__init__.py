@@ -1,1 +1,1 @@
-"""The embedded text-to-image model `mini`: weights, recipe and model card."""
+"""The embedded text-to-image model `mini`: weights and model card; its recipe is `recipes/mini` of the repository."""

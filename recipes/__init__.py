@@ -1,0 +1,1 @@
+"""How what ships inside the package was made. Not part of the wheel: used from a checkout."""

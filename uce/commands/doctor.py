@@ -1,0 +1,153 @@
+"""`uce doctor`: what is installed, which devices there are, and whether a model works from end to end."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from uce.commands.options import Device, Json, Precision
+from uce.core.errors import UceError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    model: Annotated[str | None, typer.Option(metavar="M", help="Also load this model and try it.")] = None,
+    device: Device = None,
+    precision: Precision = None,
+    json_: Json = False,
+) -> None:
+    """Say what is installed and which devices there are; with --model, try that model from end to end."""
+    if not examine(model, device, precision, json_):
+        raise typer.Exit(2)
+
+
+def examine(model: str | None, device: str | None, precision: str | None, as_json: bool) -> bool:
+    """Report; True where everything that was tried works."""
+    report: dict[str, Any] = {"versions": _versions(), "devices": _devices(), "plugins": _plugins(), "checks": []}
+    if not as_json:
+        _print_report(report)
+    ok = not report["plugins"]["failures"]
+    if model is not None:
+        ok = _try_model(model, device, precision, report["checks"], quiet=as_json) and ok
+    if as_json:
+        print(json.dumps({**report, "ok": ok}, indent=2))
+    else:
+        print("everything that was tried works" if ok else "something is wrong: see above")
+    return ok
+
+
+def _versions() -> dict[str, str]:
+    from uce.core.runs.facts import versions
+
+    return versions()
+
+
+def _devices() -> list[dict[str, Any]]:
+    import torch
+
+    from uce.core.config.devices import resolve_run
+    from uce.core.flow.run_settings import RunSettings
+
+    found: list[dict[str, Any]] = [{"name": "cpu", "threads": resolve_run(RunSettings(device="cpu")).threads}]
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+        found.append({"name": f"cuda:{index}", "is": torch.cuda.get_device_name(index), "gigabytes": round(memory, 1)})
+    if torch.backends.mps.is_available():
+        found.append({"name": "mps"})
+    return found
+
+
+def _plugins() -> dict[str, Any]:
+    from uce.core.registry.manager import load_manager
+
+    manager = load_manager()
+    return {"count": len(manager.plugins), "failures": [failure.__dict__ for failure in manager.failures]}
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    for name, version in report["versions"].items():
+        print(f"{name:<14}{version}")
+    for found in report["devices"]:
+        print(
+            "device        "
+            + ", ".join(f"{value}" if key == "name" else f"{key} {value}" for key, value in found.items())
+        )
+    print(f"plugins       {report['plugins']['count']}")
+    for failure in report["plugins"]["failures"]:
+        print(f"  not loaded: {failure['name']} of {failure['distribution']}: {failure['cause']}")
+
+
+def sample_picture(side: int = 256) -> Any:
+    """A picture with two plain things, drawn here: no file is needed to try a model."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (side, side), (196, 214, 232))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((side * 0.08, side * 0.3, side * 0.46, side * 0.68), fill=(214, 48, 49))
+    draw.rounded_rectangle((side * 0.56, side * 0.34, side * 0.92, side * 0.86), radius=side // 16, fill=(39, 119, 66))
+    return picture
+
+
+def _try_model(model: str, device: str | None, precision: str | None, checks: list[Any], quiet: bool) -> bool:
+    """Load, localise a sample, two updates, one picture; stops at the first thing that is wrong."""
+    import uce
+    from uce.core.config.options import Options
+    from uce.core.work.models import backbone_for
+
+    options: dict[str, Any] = {"model": model, "device": device, "precision": precision}
+    with tempfile.TemporaryDirectory(prefix="uce-doctor-") as folder:
+        out = Path(folder) / "run"
+
+        def load() -> str:
+            chosen = Options(**options)
+            manager = chosen.manager()
+            backbone = backbone_for(manager, chosen.resolve(manager))
+            return backbone.description
+
+        def localize() -> str:
+            # Without the saliency filter: a sample that a model finds dull must not look like a broken model.
+            concepts = uce.localize(sample_picture(), out, refiner="none", overwrite=True, **options)
+            return f"{len(concepts)} clusters"
+
+        def learn() -> str:
+            settings = ["optimizer.steps=2", "optimizer.merge_step=0", "run.samples=0"]
+            run = uce.learn(out, concepts=[0], set=settings, device=device, precision=precision)
+            return f"token of {tuple(run.concepts[0].embedding.shape)} after two updates"
+
+        def draw() -> str:
+            token = uce.load(out).concepts[0].token
+            picture = uce.generate(f"a photo of {token}", out, steps=2, device=device)[0]
+            return f"a picture of {picture.width} x {picture.height} pixels"
+
+        steps: list[tuple[str, Callable[[], str]]] = [
+            ("load", load),
+            ("localize", localize),
+            ("learn", learn),
+            ("draw", draw),
+        ]
+        return all(_check(name, work, checks, quiet) for name, work in steps)
+
+
+def _check(name: str, work: Callable[[], str], checks: list[Any], quiet: bool) -> bool:
+    started = time.perf_counter()
+    try:
+        ok, text = True, work()
+    except UceError as error:
+        ok, text = False, str(error)
+    except Exception as error:  # a model may fail in ways nobody foresaw: the report says how
+        ok, text = False, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    seconds = time.perf_counter() - started
+    checks.append({"check": name, "ok": ok, "seconds": round(seconds, 2), "text": text})
+    if not quiet:
+        print(f"{'ok' if ok else 'WRONG':<6}{name:<10}{seconds:6.1f} s  {text}")
+    return ok

@@ -1,0 +1,105 @@
+"""The folder of many runs: who may use it, and its document, a JSON file that is kept true."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from uce.core.errors import RunFolderError
+from uce.core.files.documents import parse_json
+from uce.core.files.writing import write_json
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """Paths of one command's results. A subclass says whose they are.
+
+    Attributes:
+        path: the folder.
+        COMMAND: which command writes it. NOUN: what it holds, with its article. DOCUMENT: its JSON file.
+        OURS: names of all that the command writes.
+        FORMAT: the newest format of the document.
+    """
+
+    path: Path
+
+    COMMAND: ClassVar[str]
+    NOUN: ClassVar[str]
+    DOCUMENT: ClassVar[str]
+    OURS: ClassVar[tuple[str, ...]]
+    FORMAT: ClassVar[int] = 1
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def begun(self) -> bool:
+        """The command worked here before."""
+        return (self.path / self.DOCUMENT).is_file()
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse a folder that may not be used; nothing is changed.
+
+        Args:
+            overwrite: what the same command left may be continued or replaced.
+
+        Raises:
+            RunFolderError: occupied, not a folder, or not readable.
+        """
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise RunFolderError(f"{self.path} is a file; give a folder with -o")
+            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot use the folder {self.path}: {error.strerror or error}; give another folder with -o"
+            ) from error
+        noun = self.NOUN.partition(" ")[2]
+        if self.begun and not overwrite:
+            raise RunFolderError(
+                f"{self.path} holds another {noun}; continue it with --resume, replace it with --overwrite, or give "
+                "another folder with -o"
+            )
+        foreign = [name for name in found if not self._is_ours(name)]
+        if foreign:
+            raise RunFolderError(
+                f"{self.path} is not empty and holds {foreign[0]!r}, which is not {self.NOUN}'s; give a new or empty "
+                "folder with -o"
+            )
+
+    def _is_ours(self, name: str) -> bool:
+        return (self.begun and name in self.OURS) or (name[0] == "." and name.endswith(".part"))
+
+    def read(self) -> dict[str, Any]:
+        """The document.
+
+        Raises:
+            RunFolderError: missing, not readable, or of a newer format.
+        """
+        path, noun = self.path / self.DOCUMENT, self.NOUN.partition(" ")[2]
+        try:
+            document = parse_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            command = f"make one with uce {self.COMMAND}"
+            raise RunFolderError(f"{path} is missing; {self.path} is no {noun}: {command}") from error
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path} is not readable ({error}); begin anew with --overwrite") from error
+        if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+            raise RunFolderError(f"{path} is not {self.NOUN}'s; give a folder that uce {self.COMMAND} wrote")
+        if document["format"] > self.FORMAT:
+            raise RunFolderError(
+                f"{self.path} has format {document['format']}, this uce reads up to {self.FORMAT}; install a newer uce"
+            )
+        return document
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        write_json(self.path / self.DOCUMENT, document)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing any more."""
+    with contextlib.suppress(OSError):  # not there, or not empty
+        folder.rmdir()

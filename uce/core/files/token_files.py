@@ -1,0 +1,206 @@
+"""Embedding files of every common layout, read without running anything that they hold.
+
+Read are safetensors and torch's own format (`weights_only`, which knows plain tensors and containers alone), whatever
+the file's name ends in. docs/export.md lists the layouts.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uce.core.errors import TokenFileError
+from uce.core.files.documents import parse_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_BYTES = 64 << 20
+MAX_HEADER = 4 << 20
+MAX_VECTORS, MAX_WIDTH = 75, 16384
+MAX_TOKENS = 1000
+GIVE = "give an embedding as .safetensors, .bin or .pt"
+_ENCODERS = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
+_NAMELESS = ("emb_params", "*")
+
+
+@dataclass(frozen=True, eq=False)
+class FoundToken:
+    """One token of a file.
+
+    Attributes:
+        name: as the file has it, else the file's own name.
+        vectors: per text encoder float32 (n, d).
+        path: the file.
+        facts: what uce wrote into its header; empty for others' files.
+    """
+
+    name: str
+    vectors: dict[str, Tensor]
+    path: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_token_file(path: Path) -> list[FoundToken]:
+    """Every token of `path`.
+
+    Raises:
+        TokenFileError: missing, damaged, too large, no embedding, or a pickle that holds more than plain tensors.
+    """
+    document, facts = _read(path)
+    if not isinstance(document, Mapping) or not document:
+        raise TokenFileError(f"{path} holds {_kind(document)}, not tensors by name; {GIVE}")
+    found = {name: _checked(vectors, path, name) for name, vectors in _by_name(document, path, facts).items()}
+    if len(found) > MAX_TOKENS:
+        raise TokenFileError(f"{path} holds {len(found)} tokens, at most {MAX_TOKENS} are read; split it")
+    return [FoundToken(name, vectors, path, facts) for name, vectors in found.items()]
+
+
+def _read(path: Path) -> tuple[Any, dict[str, Any]]:
+    """(content, facts of the header)."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise TokenFileError(f"{path} is a folder; {GIVE}, one file or several")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise TokenFileError(f"cannot read {path}: {error.strerror or error}; check the path") from error
+    if size > MAX_BYTES:
+        raise TokenFileError(
+            f"{path} has {size / 2**20:.0f} MiB, embeddings have at most {MAX_BYTES >> 20}; is it a model? {GIVE}"
+        )
+    if head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[8:9] != b"{"):
+        return _read_torch(path, zipped=head[:2] == b"PK"), {}
+    return _read_safetensors(path, size, head)
+
+
+def _read_safetensors(path: Path, size: int, head: bytes) -> tuple[Any, dict[str, Any]]:
+    from safetensors import safe_open
+
+    length = int.from_bytes(head[:8], "little")
+    if len(head) < 9 or head[8:9] != b"{":
+        raise TokenFileError(f"{path} is neither safetensors nor a torch file; {GIVE}")
+    if length > min(size - 8, MAX_HEADER):
+        raise TokenFileError(f"{path} is damaged: its header says {length} bytes, the file has {size}; get it again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = (file.metadata() or {}).get("uce", "{}")
+    except Exception as error:  # the reader raises whatever it meets in a damaged file
+        raise TokenFileError(f"{path} is damaged ({_short(error)}); get it again") from error
+    try:
+        facts = parse_json(text)
+    except ValueError:
+        facts = {}
+    return tensors, facts if isinstance(facts, dict) else {}
+
+
+def _read_torch(path: Path, *, zipped: bool) -> Any:
+    import pickle
+    import warnings
+
+    import torch
+
+    try:
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(item.file_size for item in archive.infolist())
+            if unpacked > MAX_BYTES:
+                raise TokenFileError(f"{path} unpacks to {unpacked / 2**20:.0f} MiB, which no embedding has; {GIVE}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except TokenFileError:
+        raise
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|global)\W+([\w.]+)", str(error))
+        what = f" ({named[1] or named[2]})" if named else ""
+        raise TokenFileError(
+            f"{path} is a pickle that holds more than plain tensors{what}; nothing in it was run. Save the tensors as "
+            "safetensors with the program that made it"
+        ) from error
+    except Exception as error:  # torch raises whatever its parsers meet in a damaged file
+        raise TokenFileError(f"{path} is damaged ({_short(error)}); get it again") from error
+
+
+def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Token name -> text encoder -> what stands there, for every layout that is known."""
+    own = str(facts.get("token") or path.stem)
+    if "string_to_param" in document:
+        parameters = document["string_to_param"]
+        if not isinstance(parameters, Mapping) or len(parameters) != 1:
+            raise TokenFileError(f"{path}: string_to_param must hold one tensor, found {_kind(parameters)}; {GIVE}")
+        name = document.get("name")
+        return {name if isinstance(name, str) and name.strip() else own: {"clip": next(iter(parameters.values()))}}
+    for key, value in document.items():
+        if not isinstance(key, str) or not hasattr(value, "detach"):
+            raise TokenFileError(f"{path}: {str(key)[:60]!r} is {_kind(value)}, not a tensor; {GIVE}")
+    if all(key in _ENCODERS for key in document):
+        vectors = {_ENCODERS[key]: value for key, value in document.items()}
+        if set(vectors) != {"clip_l", "clip_g"}:
+            raise TokenFileError(f"{path} holds only {', '.join(document)}; SDXL embeddings hold clip_l and clip_g")
+        return {own: {encoder: vectors[encoder] for encoder in ("clip_l", "clip_g")}}
+    if len(document) == 1:
+        name, value = next(iter(document.items()))
+        return {own if name in _NAMELESS else name: {"clip": value}}
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in document.items():
+        name, dot, encoder = key.rpartition(".")
+        split = bool(dot) and encoder in ("clip_l", "clip_g")
+        found.setdefault(name if split else key, {})[encoder if split else "clip"] = value
+    for name, vectors in found.items():
+        if "." in name or (set(vectors) != {"clip"} and set(vectors) != {"clip_l", "clip_g"}):
+            raise TokenFileError(
+                f"{path}: {name[:60]!r} is no token with its vectors; this looks like weights of a model or a "
+                f"LoRA. {GIVE}"
+            )
+    return {
+        name: {e: vectors[e] for e in ("clip", "clip_l", "clip_g") if e in vectors} for name, vectors in found.items()
+    }
+
+
+def _checked(vectors: Mapping[str, Tensor], path: Path, name: str) -> dict[str, Tensor]:
+    """Float32 (n, d) of their own memory, equally many per text encoder."""
+    import torch
+
+    checked: dict[str, Tensor] = {}
+    for encoder, value in vectors.items():
+        what = f"{path}: {name[:60]!r}" + ("" if encoder == "clip" else f" ({encoder})")
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise TokenFileError(f"{what} is {_kind(value)}, not a plain tensor; {GIVE}")
+        if not value.is_floating_point():
+            raise TokenFileError(f"{what} has numbers of type {_dtype(value)}; embeddings are floats")
+        if value.ndim not in (1, 2) or not value.numel():
+            raise TokenFileError(f"{what} has shape {tuple(value.shape)}; embeddings are (d,) or (n, d)")
+        rows = value.detach().reshape(-1, value.shape[-1])
+        if rows.shape[0] > MAX_VECTORS or not 2 <= rows.shape[1] <= MAX_WIDTH:
+            raise TokenFileError(
+                f"{what} has shape {tuple(value.shape)}; at most {MAX_VECTORS} vectors of 2 to {MAX_WIDTH} "
+                "numbers make a token"
+            )
+        checked[encoder] = rows.float().clone().contiguous()
+        if not torch.isfinite(checked[encoder]).all():
+            raise TokenFileError(f"{what} holds values that are not finite; it was damaged, or its training failed")
+    if len({value.shape[0] for value in checked.values()}) != 1:
+        found = ", ".join(f"{encoder}: {value.shape[0]}" for encoder, value in checked.items())
+        raise TokenFileError(f"{path}: {name[:60]!r} has another number of vectors per text encoder ({found})")
+    return checked
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{len(value)} entries"
+    return {"str": "text", "int": "a number", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

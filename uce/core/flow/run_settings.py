@@ -1,0 +1,64 @@
+"""The settings that belong to no plugin: of the model, and of the whole run."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from uce.core.flow.settings import Settings
+
+
+class ModelSettings(Settings):
+    """Which model, and how it is loaded."""
+
+    name: str = Field("mini", description="mini, a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id")
+    revision: str | None = Field(None, description="commit or branch of a hub id")
+    variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
+    offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
+        "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
+    )
+
+    @field_validator("revision", "variant")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and (".." in value or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,100}", value)):
+            raise ValueError("give a name of letters, digits, '.', '_', '-' and '/'")  # they become parts of paths
+        return value
+
+
+class RunSettings(Settings):
+    """What holds for the whole run."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="all randomness derives from it")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the frozen model; tokens are always float32. auto: float32 on CPU, bfloat16 on GPU"
+    )
+    fit: Literal["crop", "pad", "stretch"] = Field("pad", description="how a picture becomes the model's square")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as this process may use")
+    micro_batch: int = Field(0, ge=0, description="prompts per UNet pass; 0: chosen from the model's size")
+    shrink: bool = Field(
+        False, description="where memory runs out, begin again with half the micro-batch, and record it"
+    )
+    checkpoint_every: int = Field(50, ge=0, description="optimiser updates between two checkpoints; 0: none")
+    samples: int = Field(1, ge=0, le=64, description="pictures drawn per concept at the end; 0: none")
+    sample_steps: int = Field(20, ge=1, le=1000, description="denoising steps of those pictures")
+    guidance: float = Field(5.0, ge=0, le=50, description="classifier-free guidance of those pictures")
+    concepts: list[int] | None = Field(None, description="learn only these concepts, by index; null: all")
+    names: list[str] | None = Field(None, description="names for the tokens, in order; null: asset0, asset1, ...")
+
+
+def what_to_lower(run: RunSettings, stage: str) -> str:
+    """The setting that takes less memory, as the end of a sentence."""
+    if stage == "extractor":
+        return "lower extractor.cells (--set extractor.cells=16), or give a smaller model"
+    if run.micro_batch > 1:
+        half = run.micro_batch // 2
+        return (
+            f"lower run.micro_batch (now {run.micro_batch}; --set run.micro_batch={half}), or allow that with "
+            "--set run.shrink=true"
+        )
+    return "run.micro_batch is 1 already: use --precision bfloat16, a smaller model, or a machine with more memory"

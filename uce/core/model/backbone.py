@@ -1,0 +1,238 @@
+"""The one face of a text-to-image diffusion model that stages work with.
+
+Legend: B batch; C latent channels; h, w latent cells; L text positions; D width of the UNet's text states;
+d width of one text encoder; M token positions asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from uce.core.model.tuning import TrainedWeights, Tuning
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Tokenised text in which some positions are filled by learned vectors.
+
+    Attributes:
+        text: as written.
+        ids: per text encoder int64 (L,), begin, text, end-of-text, padding.
+        slots: per text encoder int64 (L,): which learned vector stands at a position, -1 where the vocabulary's does.
+        end: per text encoder the position of the end-of-text token.
+    """
+
+    text: str
+    ids: Mapping[str, Tensor]
+    slots: Mapping[str, Tensor]
+    end: Mapping[str, int]
+
+    def positions(self, slot: int) -> list[int]:
+        """Text positions (of the first encoder) at which learned vector `slot` stands."""
+        slots = next(iter(self.slots.values()))
+        return [i for i, value in enumerate(slots.tolist()) if value == slot]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """Encoded prompts as the UNet takes them.
+
+    Attributes:
+        states: (B, L, D) text states for cross-attention.
+        added: further conditions by name, each (B, ...), such as SDXL's pooled embedding and size.
+    """
+
+    states: Tensor
+    added: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Which attention maps to keep.
+
+    Attributes:
+        kind: "self" or "cross".
+        sides: keep only layers whose query grid has this longer side in cells; None keeps all.
+        columns: for "cross": int64 (B, M) text positions to keep; None keeps all L.
+    """
+
+    kind: Literal["self", "cross"]
+    sides: frozenset[int] | None = None
+    columns: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """One layer's attention probabilities, averaged over its heads.
+
+    Attributes:
+        name: the layer's module name in the UNet.
+        kind: "self" or "cross".
+        grid: (h, w) of the layer's queries.
+        heads: how many heads were averaged.
+        probs: float32 (B, h*w, keys); with gradient where the UNet ran with gradient. Keys: h*w cells for "self",
+            text positions (L, or the M asked for) for "cross".
+    """
+
+    name: str
+    kind: str
+    grid: tuple[int, int]
+    heads: int
+    probs: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainting:
+    """A picture that is to be kept but for one place.
+
+    Attributes:
+        latents: (1, C, h, w), the picture as `encode_image` gives it.
+        mask: float (1, 1, h, w), 1 where something new is to be drawn.
+    """
+
+    latents: Tensor
+    mask: Tensor
+
+
+class Backbone(Protocol):
+    """A loaded model. Nothing here is a literal: everything comes from the loaded parts."""
+
+    model: str
+    """As the user named it."""
+    description: str
+    """One line: which model this is and what it can and cannot do."""
+    device: str
+    precision: str
+    """"float32", "bfloat16" or "float16"."""
+    picture_side: int
+    """Pixels per side at which the model works."""
+    latent_side: int
+    latent_channels: int
+    num_timesteps: int
+    encoders: tuple[str, ...]
+    """Names of the text encoders: ("clip",) for one; ("clip_l", "clip_g") for SDXL."""
+    fingerprint: str
+    """Hash that changes when the model's weights or configuration do."""
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """pixels float (B, 3, side, side) in [-1, 1] -> latents (B, C, h, w), scaled; the distribution's mode."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """latents (B, C, h, w) -> pixels float32 (B, 3, side, side) in [-1, 1]."""
+
+    def tokenize(self, text: str, slots: Mapping[str, int] | None = None) -> Prompt:
+        """Tokenise as the model's pipeline would, with every word of `slots` standing for that learned vector.
+
+        Raises:
+            StageInputError: the text is longer than the model reads.
+        """
+
+    def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
+        """Encode prompts; `vectors`: per text encoder (V, d) learned vectors that slots index; differentiable in
+        them. What does not depend on `vectors` carries no gradient."""
+
+    def embedding_table(self, encoder: str) -> Tensor:
+        """float (vocabulary, d): the text encoder's own token embeddings (detached; do not change it)."""
+
+    def word_ids(self, word: str, encoder: str) -> list[int]:
+        """Token ids of `word` without begin, end and padding."""
+
+    def words(self, encoder: str) -> Mapping[str, int]:
+        """Complete words of the vocabulary (letters only, no pieces) and their ids, in the vocabulary's order; empty
+        where the vocabulary holds nothing of the kind."""
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """x_t for int64 timesteps (B,)."""
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the UNet should predict: noise (epsilon), velocity (v-prediction) or the latent (sample)."""
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """One UNet pass (B, C, h, w), differentiable in `conditioning`; weights frozen but for `train_weights`."""
+
+    def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
+        """Within the block, UNet passes append the asked-for maps in layer order (down, mid, up).
+
+        Layers not asked for keep fused attention; the prediction is the same; the UNet is left as it was found, also
+        after an error. The list is filled pass by pass; clear it between passes to keep only the last.
+        """
+
+    def capture_features(self, *blocks: int) -> AbstractContextManager[dict[int, Tensor]]:
+        """Within the block, every UNet pass stores what these decoder blocks give out: 0 the deepest and coarsest,
+        then upwards -> float32 (B, channels, h', w').
+
+        The prediction is the same; the UNet is left as it was found, also after an error.
+
+        Raises:
+            StageInputError: the model has no such block.
+        """
+
+    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+        """Within the block, `predict` is differentiable in the chosen tensors, which start where the model is (LoRA:
+        without effect); everything else stays frozen.
+
+        Afterwards, also after an error, the model is as it was found. `uce.core.model.tuning` says what is chosen and
+        how the result is named. Optional: a model without it learns tokens only.
+
+        Raises:
+            StageInputError: a name in `tuning.modules` chooses nothing.
+        """
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Within the block, `predict` and `generate` compute with trained weights; the model is left as it was found.
+
+        Optional, like `train_weights`.
+
+        Args:
+            weights: as `TrainedWeights.export` gave them, on any device.
+
+        Raises:
+            ModelError: they belong to another model.
+        """
+
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """A diffusers pipeline.
+
+        Args:
+            tokens: concept token -> per text encoder (n, d), added to its tokenizers.
+            weights: as for `use_weights`, loaded into the pipeline's own copy of the UNet. Given only where there are
+                any.
+        """
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        tokens: Mapping[str, Mapping[str, Tensor]] | None = None,
+        *,
+        seeds: Sequence[int],
+        steps: int = 25,
+        guidance: float = 5.0,
+        on_step: Any = None,
+    ) -> list[Any]:
+        """One PIL picture per prompt, each from its own seed (same seed, same picture, whatever the batch).
+
+        A backbone may also take these, which are given only where the user asked for them: `negative` (text that
+        guidance leads away from), `scheduler` (a name of `uce.core.model.schedulers`) and `into` (an `Inpainting`: draw
+        only within its mask; after every step the rest is the given picture at that step's noise).
+
+        Args:
+            on_step: called after every denoising step with its number, from 1, and the number of all.
+        """
+
+
+def resolve_dtype(precision: str) -> torch.dtype:
+    """torch dtype of "float32", "bfloat16" or "float16"."""
+    import torch
+
+    dtype = getattr(torch, precision)
+    assert isinstance(dtype, torch.dtype)
+    return dtype

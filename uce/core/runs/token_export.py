@@ -1,0 +1,42 @@
+"""One token on its way to another program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+HEADER = "uce"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenExport:
+    """One token on its way to another program.
+
+    Attributes:
+        token: as it is to be called there, such as "<cup>".
+        stem: its name for files, without angle brackets.
+        vectors: per text encoder float32 (n, d).
+        concept: what it was learned from.
+        facts: what belongs into the header of every file that holds the token.
+    """
+
+    token: str
+    stem: str
+    vectors: Mapping[str, Tensor]
+    concept: StoredConcept
+    facts: Mapping[str, Any]
+
+    @property
+    def header(self) -> dict[str, str]:
+        """Metadata for a safetensors file: one entry, since a file with several has its entries in random order."""
+        return {HEADER: json.dumps(dict(self.facts), sort_keys=True, ensure_ascii=False)}
+
+    @property
+    def two_encoders(self) -> bool:
+        return len(self.vectors) > 1

@@ -1,0 +1,39 @@
+"""Random starting vectors: rows of the text encoder's own vocabulary.
+
+The paper's code starts from copies of the vocabulary's last rows; we draw distinct rows at random from the run's seed,
+which is what the paper describes and works for every vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from uce.core.flow.context import Context
+from uce.core.model.backbone import Backbone
+
+
+def concept_tokens(num_concepts: int) -> tuple[str, ...]:
+    """The words that stand for concepts: "<asset0>", "<asset1>", ..."""
+    return tuple(f"<asset{k}>" for k in range(num_concepts))
+
+
+def random_starts(backbone: Backbone, num_concepts: int, num_splits: int, context: Context) -> dict[str, Tensor]:
+    """Per text encoder float32 (K, S, d): K * S vocabulary rows.
+
+    Rows are distinct (as long as the vocabulary has enough), and never begin, end or padding. Encoders that share a
+    vocabulary start from the same words.
+    """
+    empty = backbone.tokenize("")
+    starts = {}
+    for encoder in backbone.encoders:
+        table_VD = backbone.embedding_table(encoder)
+        usable = torch.ones(table_VD.shape[0], dtype=torch.bool)
+        usable[empty.ids[encoder].cpu()] = False
+        candidates = usable.nonzero()[:, 0]
+        wanted = num_concepts * num_splits
+        order = torch.randperm(len(candidates), generator=context.generator(salt=f"starts {len(table_VD)}"))
+        chosen = candidates[order.repeat(-(-wanted // len(order)))[:wanted]]
+        rows = table_VD[chosen.to(table_VD.device)].detach().float().cpu()
+        starts[encoder] = rows.reshape(num_concepts, num_splits, rows.shape[1])
+    return starts

@@ -1,0 +1,57 @@
+"""What people hold in their hands: a run that can load its model and show itself in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from uce.core.runs.stored import StoredConcept, StoredRun
+
+
+@dataclass(frozen=True, eq=False)
+class Concept(StoredConcept):
+    __doc__ = StoredConcept.__doc__
+
+    def _repr_png_(self) -> bytes | None:
+        """The thing alone, in a notebook."""
+        from uce.core.runs.notebook import concept_png
+
+        return concept_png(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Run(StoredRun):
+    """A run folder, read."""
+
+    @cached_property
+    def concepts(self) -> list[Concept]:
+        return self._read_concepts(Concept)
+
+    def pipeline(self, device: str | None = None) -> Any:
+        """A diffusers pipeline that knows the tokens and, where more than tokens was trained, has the weights."""
+        trained = {"weights": self.weights} if self.weights else {}
+        return self.backbone(device).pipeline(self.tokens(), **trained)
+
+    def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
+        """The model this run was made with, loaded on `device` (None: the best one here).
+
+        Args:
+            plugin: arguments of `--plugin`, where the model needs a backbone plugin that is not installed.
+        """
+        from uce.core.work.models import stored_backbone
+
+        return stored_backbone(self.path / "config.yaml", device, plugin)
+
+    def _repr_html_(self) -> str | None:
+        """Overlay and concepts, in a notebook."""
+        from uce.core.runs.notebook import run_html
+
+        return run_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """The overlay, where a notebook shows no HTML."""
+        from uce.core.runs.notebook import run_png
+
+        return run_png(self)

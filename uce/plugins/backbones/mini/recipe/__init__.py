@@ -1,1 +1,0 @@
-"""How `mini` is made: objects, scenes, captions, tokenizer, VAE and diffusion training."""

@@ -1,0 +1,4 @@
+"""What people see in a terminal: progress, tables, one run, many runs, measures, plugins, tokens.
+
+Nothing here computes. Begin with `runs.py`.
+"""

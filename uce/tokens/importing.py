@@ -1,0 +1,152 @@
+"""From embedding files to a run folder without a picture, which draws like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uce.core.errors import ConfigError, TokenFileError
+from uce.core.files.token_files import FoundToken, read_token_file
+from uce.tokens.exporting import renamed
+
+if TYPE_CHECKING:
+    from uce.core.config.options import Options
+
+KNOWN_WIDTHS = {
+    (768,): "Stable Diffusion 1.x, such as sd1.5",
+    (1024,): "Stable Diffusion 2.x, such as sd2.1",
+    (768, 1280): "Stable Diffusion XL",
+}
+
+
+def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrite: bool = False) -> None:
+    """Write the tokens of `files` as a run folder.
+
+    Args:
+        files: embeddings of any layout that `uce.core.files.token_files` reads.
+        out: the run folder.
+        options: `model` says which model they belong to; `names` renames tokens, in order.
+        overwrite: replace the run in `out`.
+
+    Raises:
+        TokenFileError: a file is no embedding, or the files do not fit each other.
+        ConfigError: names that clash, or no model.
+        RunFolderError: `out` is occupied. Nothing was written in any of these cases.
+    """
+    from uce.core.files.writing import write_json, write_text
+    from uce.core.runs.facts import command_line, now, versions
+    from uce.core.runs.folder import FORMAT, RunFolder
+
+    found = [token for path in files for token in read_token_file(path)]
+    if not found:
+        raise ConfigError("there is no file to import; give at least one")
+    started = now()
+    _require_alike(found)
+    tokens = _names(found, options.names)
+    manager = options.manager()
+    config = options.resolve(manager, base={"model": {"name": _model(found, options.model)}})
+    folder = RunFolder(out)
+    folder.prepare(overwrite=overwrite)
+    write_text(folder / "config.yaml", config.to_yaml())
+    folder.write_tokens({token: one.vectors for token, one in zip(tokens, found, strict=True)})
+    write_json(folder / "concepts.json", {"image": None, "concepts": [_entry(*pair) for pair in enumerate(tokens)]})
+    prints = {token.facts.get("model_fingerprint") for token in found}
+    document = {
+        "format": FORMAT,
+        "status": "imported",
+        "mode": "import",
+        "command": command_line(),
+        "started": started,
+        "finished": now(),
+        "versions": versions(),
+        "device": config.run.device,
+        "precision": config.run.precision,
+        "seed": config.run.seed,
+        "model": {
+            "name": config.model.name,
+            "description": None,
+            "fingerprint": prints.pop() if len(prints) == 1 else None,
+        },
+        "input": None,
+        "plugins": [],
+        "stages": [],
+        "sources": [
+            {"token": token, "file": one.path.name, "name": one.name, "digest": _digest(one.path)}
+            for token, one in zip(tokens, found, strict=True)
+        ],
+    }
+    write_json(folder / "run.json", document)  # last: until then the folder is no run
+
+
+def _entry(index: int, token: str) -> dict[str, Any]:
+    return {
+        "index": index,
+        "token": token,
+        "mask": None,
+        "area": 0,
+        "share": 0.0,
+        "score": 0.0,
+        "bbox": [0, 0, 0, 0],
+        "label": None,
+        "words": [],
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def widths(vectors: Any) -> dict[str, int]:
+    """Text encoder -> numbers in one of its vectors."""
+    order = ("clip", "clip_l", "clip_g")
+    names = sorted(vectors, key=lambda name: order.index(name) if name in order else len(order))
+    return {encoder: int(vectors[encoder].shape[-1]) for encoder in names}
+
+
+def width_text(found: dict[str, int]) -> str:
+    """ "768 wide (Stable Diffusion 1.x, such as sd1.5)"."""
+    known = KNOWN_WIDTHS.get(tuple(found.values()))
+    return f"{' + '.join(map(str, found.values()))} wide{f' ({known})' if known else ''}"
+
+
+def _require_alike(found: Sequence[FoundToken]) -> None:
+    first = found[0]
+    for other in found[1:]:
+        if widths(other.vectors) != widths(first.vectors):
+            raise TokenFileError(
+                f"{first.path} is {width_text(widths(first.vectors))} and {other.path} is "
+                f"{width_text(widths(other.vectors))}: they belong to different models; import them into two folders"
+            )
+
+
+def _names(found: Sequence[FoundToken], names: Sequence[str] | None) -> list[str]:
+    """The user's names first, then the files' own in the form that tokens have."""
+    own = []
+    for token in found:
+        stem = re.sub(r"[^a-z0-9_-]+", "-", token.name.strip("<> ").lower()).strip("-_")[:41].strip("-_")
+        own.append(f"<{stem or 'token'}>")
+    given = list(names or [])
+    later = own[len(given) :]
+    for index, name in enumerate(later, start=len(given)):
+        for before in range(len(given), index):
+            if own[before] == name:
+                raise ConfigError(
+                    f"{found[before].path} and {found[index].path} both bring a token {name}; name them with --names"
+                )
+    return renamed(own, given)
+
+
+def _model(found: Sequence[FoundToken], model: str | None) -> str:
+    """The user's model. A file's own word for it counts only for the embedded model: no file leads to a download."""
+    if model is not None:
+        return str(model)
+    said = {str(token.facts.get("model")) for token in found}
+    if said == {"mini"}:
+        return "mini"
+    hint = "" if said == {"None"} else f", the file itself says {', '.join(sorted(said))}"
+    raise ConfigError(
+        f"which model is {found[0].path} for? It is {width_text(widths(found[0].vectors))}{hint}; say so with --model"
+    )
