@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from uce.core.runs.stored import StoredConcept
+
 
 HEADER = "uce"
 
