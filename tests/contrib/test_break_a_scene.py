@@ -163,5 +163,5 @@ def test_module_that_the_model_lacks_is_said_before_training():
 
 @pytest.mark.parametrize("wrong", [{"second_phase": "all"}, {"second_rate": 0}, {"rank": 0}, {"template": "a photo"}])
 def test_bad_settings(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
         BreakASceneOptimizer.Settings(**wrong)

@@ -100,7 +100,7 @@ def test_a_damaged_concepts_json(folder: Path, key: str, value: Any) -> None:
 @pytest.mark.parametrize("content", ["[" * 100_000, "3", "{}", '{"concepts": [3]}', '{"concepts": [], "image": 3}'])
 def test_a_concepts_json_of_another_kind(folder: Path, content: str) -> None:
     (folder / "concepts.json").write_text(content)
-    with pytest.raises(RunFolderError):
+    with pytest.raises(RunFolderError, match="concepts"):
         uce.load(folder)
 
 

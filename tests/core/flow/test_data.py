@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -114,9 +115,9 @@ BAD: list[tuple[Callable[[], Any], str]] = [
 
 @pytest.mark.parametrize(("make", "text"), [pytest.param(make, text, id=text[:60]) for make, text in BAD])
 def test_what_is_wrong_is_said(make: Callable[[], Any], text: str) -> None:
-    with pytest.raises(StageInputError) as caught:
+    with pytest.raises(StageInputError, match=re.escape(text)) as caught:
         make()
-    assert text in str(caught.value) and "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_numpy_is_copied_and_torch_detached() -> None:
@@ -147,7 +148,7 @@ def test_unassigned_cells_are_no_cluster() -> None:
 
 def test_data_is_frozen() -> None:
     for made, name in ((maps(), "affinity"), (concepts(), "masks"), (plan(), "tokens"), (learned(), "tokens")):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to field '{name}'"):
             setattr(made, name, None)
 
 

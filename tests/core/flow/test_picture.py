@@ -303,6 +303,6 @@ def test_unknown_fit() -> None:
 
 def test_a_picture_is_frozen() -> None:
     picture = read_picture(scene(), 32, "pad")
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="cannot assign to field 'fit'"):
         picture.fit = "crop"  # type: ignore[misc]
     assert isinstance(picture, Picture)

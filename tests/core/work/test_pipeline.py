@@ -290,7 +290,7 @@ def test_a_strangers_exception_without_a_folder(make: Make) -> None:
 
 @pytest.mark.parametrize("error", [StageInputError("too small"), KeyboardInterrupt()])
 def test_these_go_through_as_they_are(make: Make, tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match=str(error)):
         go(make(raising(error), clusterer="failing", folder=tmp_path))
     assert not (tmp_path / "error.txt").exists()
 

@@ -180,5 +180,5 @@ def test_the_order_of_concepts_does_not_change_what_joins(seed: int) -> None:
 def test_settings_are_described_and_bounded(plugin: Any) -> None:
     assert all(field.description for field in plugin.Settings.model_fields.values())
     assert ":" in (plugin.__doc__ or "").splitlines()[0]
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="threshold"):
         plugin.Settings(threshold=-1)

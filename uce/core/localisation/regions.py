@@ -5,15 +5,10 @@ Legend: K masks; h, w cells.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from uce.core.files.masks import Masks
-
-if TYPE_CHECKING:
-    pass
 
 
 def components(mask_hw: Masks) -> tuple[npt.NDArray[np.int32], int]:
