@@ -10,18 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_loop import Loop
 
 import uce
-from uce.core import ConfigError, ImageError, PluginError, RunFolderError, TokenPlan
+from uce.core import ConfigError, ImageError, PluginError, RunFolderError
 from uce.core.config.resolving import load_config_file, parse_assignment
 from uce.core.files.documents import is_number, parse_json, parse_yaml, shown
 from uce.core.files.pictures import load_rgb
 from uce.core.files.writing import write_safetensors
-from uce.core.flow.context import Context
 from uce.core.registry.manager import load_manager
-from uce.core.work.cache import FileCheckpoint
-from uce.testing import tiny_backbone
 
 RUN = Path(__file__).parents[2] / "fixtures" / "run-format-1"
 
@@ -145,21 +141,6 @@ def test_a_plugin_file_that_would_end_the_program(tmp_path: Path, text: str, tol
     path.write_text(text)
     with pytest.raises(PluginError, match=told):
         load_manager([str(path)])
-
-
-@pytest.mark.parametrize(
-    ("values", "rows"),
-    [({"update": "2"}, (4, 6)), ({"history": []}, (4, 6)), ({"history": [1, 2]}, (4, 6)), ({"micro_batch": 0}, (4, 6)),
-     ({}, (3, 6)), ({}, (4, 5)), ({}, None)],
-)  # fmt: skip
-def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path, values: dict[str, Any], rows: Any) -> None:
-    checkpoint = FileCheckpoint(tmp_path / "c.safetensors", "key")
-    good = {"identity": "i", "update": 2, "micro_batch": 3, "history": [{"update": 1}, {"update": 2}]}
-    names = [f"{name}.clip" for name in ("vectors", "first", "second")]
-    plan = TokenPlan(("<a>", "<b>"), {"clip": torch.zeros(2, 2, 6)})
-    for shape, facts, done in ((rows, good | values, 0), ((4, 6), good, 2), ((2, 6), good, 2)):
-        checkpoint.save({name: torch.zeros(shape) for name in names if shape}, facts)
-        assert Loop(plan, tiny_backbone(), Context(checkpoint=checkpoint), "i").done == done
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../b", "/etc", "a b", "", "**"])
