@@ -109,7 +109,8 @@ def finch(
 ) -> list[Partition]:
     """All partitions, finest first; at least one.
 
-    The first level works in the rows' own precision, later ones on float64 means of the original rows. As in the
+    Works in float64, from the second level on on means of the original rows: in float32 it is the matrix library's
+    rounding that chooses among near-equal neighbours, and another processor finds other clusters. As in the
     reference, a later partition of one cluster is left out, one that joins nothing ends the hierarchy, and so does one
     that joined just one pair. A first partition stands even where it joined everything or nothing.
 
@@ -118,7 +119,7 @@ def finch(
         joinable: which pairs may join; None allows all. With it, all N x N distances are stored.
         factors: the distance, see `uce.core.localisation.distance`.
     """
-    data = np.asarray(rows)
+    data = np.asarray(rows, np.float64)
     labels: Ints = np.arange(len(data), dtype=np.int64)
     if len(data) == 1:
         return [Partition(labels, 1)]
