@@ -48,10 +48,10 @@ def test_verbose_says_what_happens(cli: Cli, picture: Path, tmp_path: Path) -> N
     code, _, err = cli("-v", "localize", picture, "-o", tmp_path / "out", *TOY)
     lines = err.splitlines()
     assert code == 0 and all(line.startswith("uce INFO ") for line in lines)
-    assert any(line.startswith("uce INFO core.pipeline: clusterer toy finished after ") for line in lines)
-    assert lines[-1] == "uce INFO core.localizing: run ended: localized"
+    assert any(line.startswith("uce INFO core.work.pipeline: clusterer toy finished after ") for line in lines)
+    assert lines[-1] == "uce INFO core.work.opening: run ended: localized"
     _, _, more = cli("-vv", "localize", picture, "-o", tmp_path / "out", "--overwrite", *TOY)
-    assert "uce DEBUG core.pipeline: clusterer toy begins; key " in more
+    assert "uce DEBUG core.work.pipeline: clusterer toy begins; key " in more
 
 
 def test_quiet_leaves_results_and_errors(cli: Cli, picture: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_json_lines_and_nothing_else(cli: Cli, picture: Path, tmp_path: Path) ->
     records = [json.loads(line) for line in err.splitlines()]
     assert code == 0 and json.loads(out)["status"] == "localized" and len(records) > 3
     assert all(set(r) == {"time", "level", "logger", "message", "process"} for r in records)
-    assert {r["logger"] for r in records} >= {"uce.core.work.pipeline", "uce.core.work.localizing"}
+    assert {r["logger"] for r in records} >= {"uce.core.work.pipeline", "uce.core.work.opening"}
     code, _, err = cli("--log-json", "localize", tmp_path / "none.png", "-o", tmp_path / "other", *TOY)
     (record,) = map(json.loads, err.splitlines())
     assert code == 2 and record["level"] == "ERROR" and "none.png" in record["message"]

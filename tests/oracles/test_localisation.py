@@ -29,8 +29,8 @@ pytestmark = [
 CASES = ["astronaut", "bear", "cactus", "chicken", "crows", "sheep", "toys"]
 REL = 1e-4
 ROUNDED = {"cactus"}
-"""Where one join of the chosen partition falls the other way in float64 than in the reference's float32; the final masks
-are the same."""
+"""One join of the chosen partition falls the other way in float64 than in the reference's float32. The final masks are
+the reference's."""
 
 
 @cache

@@ -42,19 +42,19 @@ def test_a_title_takes_room_and_long_ones_are_cut() -> None:
 
 def test_a_thing_alone_on_white(run: StoredRun) -> None:
     concept = run.concepts[0]
-    picture = np.asarray(cut_out(run, concept, margin=0.0))
+    picture = np.asarray(cut_out(concept, margin=0.0))
     left, top, right, bottom = concept.bbox
     mask = concept.mask[top:bottom, left:right]
     original = np.asarray(Image.open(run.path / "input.png").convert("RGB"))[top:bottom, left:right]
     assert picture.shape[:2] == mask.shape
     assert np.array_equal(picture[mask], original[mask]) and (picture[~mask] == 255).all()
-    assert cut_out(run, concept, margin=10.0).size == (40, 32), "never more than the picture"
+    assert cut_out(concept, margin=10.0).size == (40, 32), "never more than the picture"
 
 
 def test_files_of_different_size_are_a_sentence(run: StoredRun) -> None:
     Image.new("RGB", (8, 8)).save(run.path / "input.png")
     with pytest.raises(RunFolderError, match=r"input\.png are not of one size; run again"):
-        cut_out(run, run.concepts[0])
+        cut_out(run.concepts[0])
 
 
 def test_a_drawn_sample_stands_beside_its_thing(run: StoredRun) -> None:

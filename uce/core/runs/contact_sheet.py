@@ -100,17 +100,17 @@ def _wrapped(text: str, font: Any, width: int, most: int) -> list[str]:
     return [_cut(line, font, width) for line in lines]
 
 
-def cut_out(run: StoredRun, concept: StoredConcept, margin: float = 0.06) -> Image.Image:
+def cut_out(concept: StoredConcept, margin: float = 0.06) -> Image.Image:
     """A concept alone on white, with a little room around it.
 
     Raises:
         RunFolderError: the run has no picture, or its files are damaged.
     """
-    with Image.open(run.path / "input.png") as file:
+    with Image.open(concept.folder / "input.png") as file:
         original = np.asarray(file.convert("RGB"))
     mask = concept.mask
     if mask.shape != original.shape[:2]:
-        raise RunFolderError(f"{run.path}: mask {concept.mask_path} and input.png are not of one size; run again")
+        raise RunFolderError(f"{concept.folder}: mask {concept.mask_path} and input.png are not of one size; run again")
     alone = np.where(mask[..., None], original, np.uint8(255))
     left, top, right, bottom = concept.bbox
     room = round(margin * max(right - left, bottom - top))
@@ -125,9 +125,7 @@ def run_tiles(run: StoredRun, owner: str) -> list[Tile]:
     tiles = []
     for concept in run.concepts:
         note = concept.label or ""
-        tiles.append(
-            Tile(cut_out(run, concept) if run.has_picture else None, f"{owner}:{concept.token.strip('<>')}", note)
-        )
+        tiles.append(Tile(cut_out(concept) if run.has_picture else None, f"{owner}:{concept.token.strip('<>')}", note))
         sample = run.path / "samples" / f"{concept.token.strip('<>')}.png"
         if sample.is_file():
             with Image.open(sample) as file:

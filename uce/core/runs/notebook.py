@@ -78,13 +78,12 @@ def run_png(run: StoredRun) -> bytes | None:
 def concept_png(concept: StoredConcept) -> bytes | None:
     """The thing alone on white; None for an imported token."""
     from uce.core.runs.contact_sheet import cut_out
-    from uce.core.runs.folder import RunFolder
 
     if not concept.mask_path:
         return None
     buffer = io.BytesIO()
     try:
-        cut_out(StoredRun(RunFolder(concept.folder)), concept).save(buffer, format="PNG")
+        cut_out(concept).save(buffer, format="PNG")
     except (RunFolderError, OSError):
         return None
     return buffer.getvalue()

@@ -60,7 +60,7 @@ def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.I
     if kind == "cut-outs" and run.has_picture:
         from uce.core.runs.contact_sheet import cut_out
 
-        return [cut_out(run, concept)]
+        return [cut_out(concept)]
     path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
     if kind != "samples" or not path.is_file():
         return []
