@@ -136,7 +136,7 @@ class TinyBackbone:
     def _keep(self, name: str, kind: str, grid: tuple[int, int], probs: Tensor) -> None:
         """Append the map where a request asks for it."""
         for request in self._requests:
-            if request.kind == kind and (request.sides is None or max(grid) in request.sides):
+            if request.wants(kind, name, grid):
                 kept = probs
                 if request.columns is not None:
                     columns = request.columns[:, None].expand(len(probs), probs.shape[1], -1)
