@@ -13,8 +13,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
+
+from uce.core.errors import UceWarning
 
 T = TypeVar("T")
 
@@ -23,7 +26,7 @@ PUBLIC = ("uce", "uce.core", "uce.core.files", "uce.core.localisation", "uce.cor
 """The faces. Whatever is not in one of them is private, and may change from one version to the next."""
 
 
-class RetiredNameWarning(FutureWarning):
+class RetiredNameWarning(UceWarning):
     """A plugin uses a public name that will go away. Shown to everybody, since a user can ask for a newer plugin."""
 
 
@@ -69,6 +72,8 @@ def warn_retired(what: str, instead: str, until: str) -> None:
     """Say who uses `what`, what to use instead, and until when it works; once per place."""
     frame = _user(sys._getframe(1))
     module = str(frame.f_globals.get("__name__", "?")) if frame else "?"
+    if frame and module.startswith("uce_plugin_file_"):  # of `--plugin FILE`
+        module = Path(frame.f_code.co_filename).name
     text = f"plugin {module} uses {what}, which goes away in uce {until}; use {instead} instead"
     if frame is None:
         warnings.warn(text, RetiredNameWarning, stacklevel=2)
@@ -88,7 +93,10 @@ def _user(frame: FrameType | None) -> FrameType | None:
 
 
 def retired_field(old: str, new: str, until: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator for a dataclass one of whose fields was renamed: the old name is still taken and given."""
+    """Class decorator for a dataclass one of whose fields was renamed: the old name is still taken and given.
+
+    What is stored under the old name is read by the class's `retired_fields`, {old: new}.
+    """
 
     def decorate(cls: type[T]) -> type[T]:
         what, instead, made = f"{cls.__name__}.{old}", f"{cls.__name__}.{new}", cls.__init__
@@ -106,6 +114,7 @@ def retired_field(old: str, new: str, until: str) -> Callable[[type[T]], type[T]
 
         cls.__init__ = make  # type: ignore[method-assign, assignment]
         setattr(cls, old, property(get))
+        cls.retired_fields = {**getattr(cls, "retired_fields", {}), old: new}
         return cls
 
     return decorate

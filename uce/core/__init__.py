@@ -51,7 +51,7 @@ _HOMES = {
     "Prompt": "model.backbone",
     "Encoder": "model.encoder",
     "Features": "model.encoder",
-    "RgbArray": "model.encoder",
+    "RgbArray": "files.pictures",
     "read_attention": "model.reading",
     "to_grid": "model.reading",
     "to_saliency": "model.reading",
@@ -148,6 +148,7 @@ if TYPE_CHECKING:
         not_damaged,
         unknown_name,
     )
+    from uce.core.files.pictures import RgbArray
     from uce.core.flow.context import Context
     from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
     from uce.core.flow.events import (
@@ -166,7 +167,7 @@ if TYPE_CHECKING:
     from uce.core.hookspecs import hookimpl
     from uce.core.model.abilities import train_weights, use_weights
     from uce.core.model.backbone import Backbone, Capture, Conditioning, Inpainting, LayerMap, Prompt
-    from uce.core.model.encoder import Encoder, Features, RgbArray
+    from uce.core.model.encoder import Encoder, Features
     from uce.core.model.reading import read_attention, to_grid, to_saliency
     from uce.core.model.tuning import TrainedWeights, Tuning
     from uce.core.registry.manager import Manager, load_manager

@@ -77,7 +77,7 @@ class GivenClusterer:
                 )
         labels = torch.where(cells_Khw.any(dim=0), cells_Khw.int().argmax(dim=0), -1)
         # Threshold 0: where the user asks for `merge`, masks drawn apart stay apart until they give it a threshold.
-        return Clusters(labels, 0.0, pixel_masks=None if image is None else masks, words=_words(paths))
+        return Clusters(labels, 0.0, pixel_masks=None if image is None else masks, concept_labels=_words(paths))
 
 
 def _mask_files(folder: str | None) -> list[Path]:
