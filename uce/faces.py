@@ -17,8 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from uce.core.errors import UceWarning
-
 T = TypeVar("T")
 
 PUBLIC = ("uce", "uce.core", "uce.core.files", "uce.core.localisation", "uce.core.model", "uce.core.runs",
@@ -26,7 +24,7 @@ PUBLIC = ("uce", "uce.core", "uce.core.files", "uce.core.localisation", "uce.cor
 """The faces. Whatever is not in one of them is private, and may change from one version to the next."""
 
 
-class RetiredNameWarning(UceWarning):
+class RetiredNameWarning(UserWarning):
     """A plugin uses a public name that will go away. Shown to everybody, since a user can ask for a newer plugin."""
 
 
