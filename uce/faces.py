@@ -112,7 +112,8 @@ def retired_field(old: str, new: str, until: str) -> Callable[[type[T]], type[T]
 
         cls.__init__ = make  # type: ignore[method-assign, assignment]
         setattr(cls, old, property(get))
-        cls.retired_fields = {**getattr(cls, "retired_fields", {}), old: new}
+        known: Any = cls
+        known.retired_fields = {**getattr(cls, "retired_fields", {}), old: new}
         return cls
 
     return decorate
