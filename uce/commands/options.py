@@ -123,7 +123,8 @@ NewStage = Annotated[
     typer.Option(
         "--stage",
         metavar="S",
-        help="extractor, clusterer, refiner, initializer or optimizer.",
+        help="A stage (extractor, clusterer, refiner, initializer, optimizer), or encoder, exporter, executor, backbone, "
+        "observer.",
         autocompletion=complete.stages,
     ),
 ]

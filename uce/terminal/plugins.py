@@ -97,7 +97,7 @@ def show_new_package(package: NewPackage, as_json: bool) -> None:
     folder = shlex.quote(str(package.folder))
     following = [
         f"pip install -e {folder}",
-        f"uce run PICTURE -o out {package.flags}",
+        package.command,
         f"python -m pytest {folder}",
     ]
     if as_json:
