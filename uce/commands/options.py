@@ -123,7 +123,7 @@ NewStage = Annotated[
     typer.Option(
         "--stage",
         metavar="S",
-        help="A stage (extractor, clusterer, refiner, initializer, optimizer), or encoder, exporter, executor, backbone, "
+        help="extractor, clusterer, refiner, initializer or optimizer; encoder, exporter, executor, backbone or "
         "observer.",
         autocompletion=complete.stages,
     ),
