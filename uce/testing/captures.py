@@ -154,9 +154,7 @@ def check_features(backbone: Any, latents: Tensor, where: str) -> None:
         _require_same(plain, predict(), "features change no bit", where, "prediction within capture_features")
         found = features.get(0)
     good = isinstance(found, Tensor) and found.dtype is torch.float32 and found.ndim == 4
-    require(
-        good, "features", where, "block 0 has no float32 (B, channels, h', w')", "keep what it gives"
-    )
+    require(good, "features", where, "block 0 has no float32 (B, channels, h', w')", "keep what it gives")
     mend = "undo it in `finally`"
     require(parts_of(backbone) == before, "features leave the model as found", where, "a hook is left", mend)
     try:
