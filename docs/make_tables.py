@@ -15,6 +15,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,35 @@ def _many(parameter: Any) -> bool:
     return bool(getattr(parameter, "multiple", False)) or getattr(parameter, "nargs", 1) == -1
 
 
+VALUES = {
+    "PLUGIN_API": "Version of all that stands on this page: rises when something goes away.",
+    "__version__": "Version of uce.",
+    "hookimpl": "Marks a method as the implementation of a hook.",
+    "Features": "Type: numpy float32, what an encoder gives.",
+    "RgbArray": "Type: numpy uint8, (H, W, 3).",
+    "Grid": "Type: (h, w).",
+    "DEFAULT_SCHEDULER": "The sampler that draws where none is named.",
+    "LORA_DOWN": "End of a LoRA matrix's name: (rank, inputs).",
+    "LORA_UP": "End of a LoRA matrix's name: (outputs, rank).",
+    "PREFIX": "Beginning of a trained tensor's name.",
+}
+"""What is public and has no docstring."""
+
+
+def public_table(face: str) -> str:
+    """What a face shows, with the first line of each docstring."""
+    module, rows = import_module(face), []
+    for name in sorted(module.__all__, key=str.casefold):
+        value = getattr(module, name)
+        documented = inspect.isclass(value) or inspect.isfunction(value)
+        text = inspect.cleandoc(value.__doc__ or "") if documented else ""
+        first = " ".join(text.split("\n\n", 1)[0].split())
+        rows.append([f"`{name}`", re.split(r"(?<=[.;:]) ", first, maxsplit=1)[0] if first else VALUES[name]])
+    return table(["name", "what it is"], rows)
+
+
 MAKERS: dict[str, Callable[..., str]] = {
+    "public": public_table,
     "settings": settings_table,
     "summary": summary,
     "section": section_table,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import uce
-import uce.core
+from uce.faces import PUBLIC
 
 HOME = Path(uce.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("version", "core.errors"),
+    ("version", "faces", "core.errors"),
     ("core.logs", "core.files"),
     ("core.flow", "scenes"),
     ("core.model", "core.localisation", "core.runs"),
@@ -45,7 +46,11 @@ def module_of(path: Path) -> str:
 
 
 MODULES = {module_of(path): path for path in sorted(HOME.rglob("*.py")) if "templates" not in path.parts}
-FACES = {"uce": uce._HOMES, "uce.core": {name: f"uce.core.{home}" for name, home in uce.core._HOMES.items()}}
+FACES = {"uce": uce._HOMES} | {
+    package: {name: f"{package}.{home.partition(':')[0]}" for name, home in import_module(package)._HOMES.items()}
+    for package in PUBLIC
+    if package != "uce"
+}
 
 
 def room_of(module: str) -> str:

@@ -18,9 +18,8 @@ from strangers import Site
 
 import uce
 from uce import scaffold
-from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.registry.manager import load_manager
-from uce.scaffold import new_package
+from uce.scaffold import KINDS, new_package
 
 Cli = Callable[..., tuple[int, str, str]]
 ROOT = Path(uce.__file__).parents[1]
@@ -49,9 +48,9 @@ def refused(cli: Cli, *arguments: Any) -> str:
     return err
 
 
-def test_packages_of_all_stages_pass_their_own_tests(folder: Path, site: Site) -> None:
-    """One pytest for all five, each found by its entry point as if it were installed."""
-    for stage in STAGE_HOOKS:
+def test_packages_of_all_kinds_pass_their_own_tests(folder: Path, site: Site) -> None:
+    """One pytest for all, each found by its entry point as if it were installed."""
+    for stage in KINDS:
         package = new_package(f"my-{stage}", stage)
         project = tomllib.loads((package.folder / "pyproject.toml").read_text())["project"]
         assert project["entry-points"]["uce"] == {f"my-{stage}": f"my_{stage}:My{stage.capitalize() * 2}"}
@@ -60,8 +59,9 @@ def test_packages_of_all_stages_pass_their_own_tests(folder: Path, site: Site) -
         site.install(f"my-{stage}", "0.1.0", project["entry-points"]["uce"], **{f"my_{stage}": source})
     manager = load_manager()
     assert not manager.failures
-    for stage in STAGE_HOOKS:
-        info = manager.get(stage, f"my-{stage}")
+    for stage in KINDS:
+        info = next(info for info in manager.plugins if info.name == f"my-{stage}")
+        assert stage in info.stages or (stage == "observer" and info.observes)
         assert info.distribution == f"my-{stage}" and info.summary.endswith("an example to start from.")
         assert all(field.description for field in info.settings_class.model_fields.values())
     environment = {
@@ -80,11 +80,11 @@ def test_packages_of_all_stages_pass_their_own_tests(folder: Path, site: Site) -
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("test_contract PASSED") == 5
+    assert done.stdout.count("test_contract PASSED") == len(KINDS) == 10
 
 
 def test_what_is_written_keeps_our_style(folder: Path) -> None:
-    for stage in STAGE_HOOKS:
+    for stage in KINDS:
         new_package(f"my-{stage}", stage)
     options = ["--no-cache", "--isolated", "--line-length", "120", "."]
     selected = ["--select", "E,F,UP,B,SIM,C4,RET"]
@@ -92,7 +92,7 @@ def test_what_is_written_keeps_our_style(folder: Path) -> None:
         done = subprocess.run([sys.executable, "-m", "ruff", *command, *options], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     texts = [p.read_text() for p in folder.rglob("*") if p.is_file()]
-    assert len(texts) == 25 and not any("{{" in text or "{%" in text for text in texts)
+    assert len(texts) == 5 * len(KINDS) and not any("{{" in text or "{%" in text for text in texts)
 
 
 def test_what_it_prints(cli: Cli, folder: Path) -> None:
@@ -152,9 +152,10 @@ def test_bad_names(cli: Cli, folder: Path, name: str, near: str | None) -> None:
 
 def test_unknown_and_missing_stage(cli: Cli, folder: Path) -> None:
     line = refused(cli, "mine", "--stage", "clustrer")
-    assert "unknown stage 'clustrer'; available: clusterer, extractor, initializer, optimizer, refiner." in line
+    assert "unknown stage 'clustrer'; available: backbone, clusterer, encoder, executor, exporter, extractor, " in line
     assert "Did you mean 'clusterer'?" in line
-    assert "unknown stage 'backbone'" in refused(cli, "mine", "--stage", "backbone")
+    taken = refused(cli, "stable-diffusion", "--stage", "backbone", "--replace")
+    assert "the backbone 'stable-diffusion' is built in; choose another name, since all are asked in turn" in taken
     assert "Missing option '--stage'" in refused(cli, "mine")
 
 

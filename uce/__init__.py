@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from uce.version import __version__
+from uce.version import PLUGIN_API, __version__
 
 _HOMES = {
     "ablate": "uce.api",
@@ -39,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "PLUGIN_API",
     "Ablation",
     "Batch",
     "Concept",

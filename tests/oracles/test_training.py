@@ -151,7 +151,7 @@ def test_one_update_term_by_term(reference, update):
     rows = reference.rows(update)
     vectors = rows.vectors["clip"]
     prompts, shown, draws = reference.inputs(update)
-    mse, attention = reference.objective.losses(rows, prompts, shown, draws)
+    mse, attention, _ = reference.objective.losses(rows, prompts, shown, draws)
     assert float(mse.detach()) == pytest.approx(known["masked_mse"], rel=1e-5)
     (gradient,) = torch.autograd.grad(mse, vectors, retain_graph=True)
     assert off(gradient, reference.tensor("grad_mse")[update][:num_rows]) < 5e-4

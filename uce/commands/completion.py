@@ -31,7 +31,7 @@ def _words(*names: str) -> Callable[[str], Offers]:
 trackers = _words("tensorboard", "trackio", "wandb")
 devices = _words("auto", "cpu", "cuda", "mps")
 precisions = _words("auto", "float32", "bfloat16", "float16")
-stages = _words(*STAGES)
+stages = _words(*STAGES, "encoder", "exporter", "executor", "backbone", "observer")
 models = _words("mini", "sd1.5", "sd2.1", "sdxl")
 
 

@@ -123,7 +123,8 @@ NewStage = Annotated[
     typer.Option(
         "--stage",
         metavar="S",
-        help="extractor, clusterer, refiner, initializer or optimizer.",
+        help="extractor, clusterer, refiner, initializer or optimizer; encoder, exporter, executor, backbone or "
+        "observer.",
         autocompletion=complete.stages,
     ),
 ]

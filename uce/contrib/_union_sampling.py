@@ -12,11 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from uce.core import Backbone, Concepts, Context, Prompt
-from uce.core.training.alignment import Alignment
-from uce.core.training.options import TrainingOptions
-from uce.core.training.schedule import Update
-from uce.core.training.views import resize_masks
+from uce.core import Backbone, Concepts, Context, Prompt, TrainingOptions
+from uce.core.training import Alignment, Update, resize_masks
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from pydantic import Field, field_validator
 import uce
 
 if TYPE_CHECKING:
-    from uce.core import Backbone, Concepts, Context, LearnedConcepts, Picture, TokenPlan
-    from uce.core.training.options import TrainingOptions
+    from uce.core import Backbone, Concepts, Context, LearnedConcepts, Picture, TokenPlan, TrainingOptions
 
 
 class BreakASceneOptimizer:
@@ -71,7 +70,7 @@ class BreakASceneOptimizer:
         @field_validator("template")
         @classmethod
         def _one_place(cls, value: str) -> str:
-            from uce.core.training.options import require_one_place
+            from uce.core.training import require_one_place
 
             return require_one_place(value)
 
@@ -95,8 +94,7 @@ class BreakASceneOptimizer:
             ModelError: the model learns tokens only, and second_phase is not none.
         """
         from uce.core import train_weights
-        from uce.core.training.model_weights import ModelWeights
-        from uce.core.training.phases import Phases, merged, plan_from, training_identity
+        from uce.core.training import ModelWeights, Phases, merged, plan_from, training_identity
 
         second = 0 if settings.second_phase == "none" else settings.second_steps
         if second:
@@ -129,7 +127,7 @@ class BreakASceneOptimizer:
     def _options(
         settings: Settings, steps: int, rate: float, unit: Literal["absolute", "vocabulary"]
     ) -> TrainingOptions:
-        from uce.core.training.options import TrainingOptions
+        from uce.core import TrainingOptions
 
         return TrainingOptions(
             steps=steps,
@@ -156,8 +154,8 @@ def train_sets(
 ) -> LearnedConcepts:
     """One phase: union sampling, masked diffusion loss and attention loss."""
     from uce.contrib._union_sampling import MaskAttention, UnionSampling
-    from uce.core.training.loop import train
-    from uce.core.training.schedule import fitting_groups
+    from uce.core import train
+    from uce.core.training import fitting_groups
 
     largest = len(fitting_groups(backbone, plan.tokens, options.template)[0]) if plan.tokens else 0
     return train(

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters
 
 
 class DiffSegClusterer:
@@ -51,8 +51,8 @@ class DiffSegClusterer:
         import numpy as np
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation.points import in_raster_order
+        from uce.core import Clusters
+        from uce.core.localisation import in_raster_order
 
         affinity = attention.affinity.cpu().numpy()
         maps = _gathered(affinity, _anchors(attention.grid, settings.anchors), settings.threshold)
@@ -77,7 +77,7 @@ def _gathered(affinity: npt.NDArray[Any], anchors: npt.NDArray[np.int64], thresh
     """The mean row around every anchor, float64 (anchors, N)."""
     import numpy as np
 
-    from uce.core.localisation.distance import symmetric_kl
+    from uce.core.localisation import symmetric_kl
 
     near = (symmetric_kl(affinity[anchors], affinity) < threshold).astype(affinity.dtype)
     near[np.arange(len(anchors)), anchors] = 1
@@ -88,7 +88,7 @@ def _merged(maps: npt.NDArray[Any], threshold: float) -> npt.NDArray[Any]:
     """One greedy round: each map that is left takes all others within the threshold with it."""
     import numpy as np
 
-    from uce.core.localisation.distance import symmetric_kl
+    from uce.core.localisation import symmetric_kl
 
     near = symmetric_kl(maps) < threshold
     np.fill_diagonal(near, True)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps, Clusters
-    from uce.core.flow.picture import Picture
+    from uce.core import AttentionMaps, Clusters, Context, Picture
 
 
 class RandomMasksClusterer:
@@ -52,8 +50,8 @@ class RandomMasksClusterer:
         """
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation.points import in_raster_order
+        from uce.core import Clusters
+        from uce.core.localisation import in_raster_order
 
         generator = context.generator(salt="random-masks" if image is None else image.digest)
         labels = torch.full(attention.grid, -1, dtype=torch.int64)

@@ -2,74 +2,133 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from uce.faces import face
 
 _HOMES = {
+    "ConfigError": "errors",
+    "DivergedError": "errors",
+    "ImageError": "errors",
+    "ModelError": "errors",
+    "NothingFoundError": "errors",
+    "OutOfMemoryError": "errors",
+    "PluginError": "errors",
+    "RunFolderError": "errors",
+    "StageInputError": "errors",
+    "TokenFileError": "errors",
+    "UceError": "errors",
+    "not_damaged": "errors",
+    "unknown_name": "errors",
+    "Context": "flow.context",
     "AttentionMaps": "flow.data",
     "Clusters": "flow.data",
     "Concepts": "flow.data",
-    "TokenPlan": "flow.data",
     "LearnedConcepts": "flow.data",
+    "TokenPlan": "flow.data",
+    "CellFinished": "flow.events",
+    "PictureFinished": "flow.events",
+    "RunFinished": "flow.events",
+    "RunStarted": "flow.events",
+    "StageFinished": "flow.events",
+    "StageStarted": "flow.events",
+    "Step": "flow.events",
+    "Assignment": "flow.jobs",
+    "Job": "flow.jobs",
+    "Outcome": "flow.jobs",
+    "lost_outcome": "flow.jobs:lost",
+    "Picture": "flow.picture",
+    "read_picture": "flow.picture",
     "Settings": "flow.settings",
     "hookimpl": "hookspecs",
-    "Context": "flow.context",
-    "Picture": "flow.picture",
-    "Backbone": "model.backbone",
-    "Prompt": "model.backbone",
-    "Conditioning": "model.backbone",
-    "Capture": "model.backbone",
-    "LayerMap": "model.backbone",
-    "Tuning": "model.tuning",
-    "TrainedWeights": "model.tuning",
     "train_weights": "model.abilities",
     "use_weights": "model.abilities",
-    "Step": "flow.events",
-    "UceError": "errors",
-    "ConfigError": "errors",
-    "PluginError": "errors",
-    "StageInputError": "errors",
-    "DivergedError": "errors",
-    "OutOfMemoryError": "errors",
-    "NothingFoundError": "errors",
-    "ModelError": "errors",
-    "ImageError": "errors",
-    "RunFolderError": "errors",
-    "TokenFileError": "errors",
+    "Backbone": "model.backbone",
+    "Capture": "model.backbone",
+    "Conditioning": "model.backbone",
+    "Inpainting": "model.backbone",
+    "LayerMap": "model.backbone",
+    "Prompt": "model.backbone",
+    "Encoder": "model.encoder",
+    "Features": "model.encoder",
+    "RgbArray": "files.pictures",
+    "read_attention": "model.reading",
+    "to_grid": "model.reading",
+    "to_saliency": "model.reading",
+    "TrainedWeights": "model.tuning",
+    "Tuning": "model.tuning",
+    "Manager": "registry.manager",
+    "load_manager": "registry.manager",
+    "StoredConcept": "runs.stored",
+    "StoredRun": "runs.stored",
     "TokenExport": "runs.token_export",
+    "UpdateView": "training.extras",
+    "train": "training.loop",
+    "TrainingOptions": "training.options",
+    "DenoisingSettings": "training.settings",
+    "Worker": "work.worker",
 }
 
 __all__ = [
+    "Assignment",
     "AttentionMaps",
     "Backbone",
     "Capture",
+    "CellFinished",
     "Clusters",
     "Concepts",
     "Conditioning",
     "ConfigError",
     "Context",
+    "DenoisingSettings",
     "DivergedError",
+    "Encoder",
+    "Features",
     "ImageError",
+    "Inpainting",
+    "Job",
     "LayerMap",
     "LearnedConcepts",
+    "Manager",
     "ModelError",
     "NothingFoundError",
     "OutOfMemoryError",
+    "Outcome",
     "Picture",
+    "PictureFinished",
     "PluginError",
     "Prompt",
+    "RgbArray",
+    "RunFinished",
     "RunFolderError",
+    "RunStarted",
     "Settings",
+    "StageFinished",
     "StageInputError",
+    "StageStarted",
     "Step",
+    "StoredConcept",
+    "StoredRun",
     "TokenExport",
     "TokenFileError",
     "TokenPlan",
     "TrainedWeights",
+    "TrainingOptions",
     "Tuning",
     "UceError",
+    "UpdateView",
+    "Worker",
     "hookimpl",
+    "load_manager",
+    "lost_outcome",
+    "not_damaged",
+    "read_attention",
+    "read_picture",
+    "to_grid",
+    "to_saliency",
+    "train",
     "train_weights",
+    "unknown_name",
     "use_weights",
 ]
 
@@ -86,24 +145,38 @@ if TYPE_CHECKING:
         StageInputError,
         TokenFileError,
         UceError,
+        not_damaged,
+        unknown_name,
     )
+    from uce.core.files.pictures import RgbArray
     from uce.core.flow.context import Context
     from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
-    from uce.core.flow.events import Step
-    from uce.core.flow.picture import Picture
+    from uce.core.flow.events import (
+        CellFinished,
+        PictureFinished,
+        RunFinished,
+        RunStarted,
+        StageFinished,
+        StageStarted,
+        Step,
+    )
+    from uce.core.flow.jobs import Assignment, Job, Outcome
+    from uce.core.flow.jobs import lost as lost_outcome
+    from uce.core.flow.picture import Picture, read_picture
     from uce.core.flow.settings import Settings
     from uce.core.hookspecs import hookimpl
     from uce.core.model.abilities import train_weights, use_weights
-    from uce.core.model.backbone import Backbone, Capture, Conditioning, LayerMap, Prompt
+    from uce.core.model.backbone import Backbone, Capture, Conditioning, Inpainting, LayerMap, Prompt
+    from uce.core.model.encoder import Encoder, Features
+    from uce.core.model.reading import read_attention, to_grid, to_saliency
     from uce.core.model.tuning import TrainedWeights, Tuning
+    from uce.core.registry.manager import Manager, load_manager
+    from uce.core.runs.stored import StoredConcept, StoredRun
     from uce.core.runs.token_export import TokenExport
+    from uce.core.training.extras import UpdateView
+    from uce.core.training.loop import train
+    from uce.core.training.options import TrainingOptions
+    from uce.core.training.settings import DenoisingSettings
+    from uce.core.work.worker import Worker
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"uce.core.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'uce.core' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""`uce plugins new`: a complete, installable package for one stage, from the templates beside this file.
+"""`uce plugins new`: a complete, installable package for one plugin, from the templates beside this file.
 
 The package works as it stands: its plugin is a small method that passes the contract kit and its own test.
 """
@@ -18,16 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, unknown_name
-from uce.core.flow.plugin_info import is_plugin_name, kebab
-from uce.core.hookspecs import STAGE_HOOKS
+from uce.core.hookspecs import SELECTED_HOOKS, STAGE_HOOKS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_NAME = 60
-# How the plugin is selected on the command line; a refiner comes after those that know what is background.
-_FLAGS = {stage: f"--{stage} " for stage in STAGE_HOOKS} | {"refiner": "--refiner saliency --refiner merge --refiner "}
+KINDS = (*SELECTED_HOOKS, "backbone", "observer")
+"""What can be begun: stages, and everything else that uce asks plugins for."""
+# How the plugin is used; a refiner comes after those that know what is background.
+_COMMANDS = {stage: f"uce run PICTURE -o out --{stage} NAME" for stage in STAGE_HOOKS} | {
+    "refiner": "uce run PICTURE -o out --refiner saliency --refiner merge --refiner NAME",
+    "encoder": "uce evaluate RUN --encoder NAME",
+    "exporter": "uce export RUN --to NAME -o exported",
+    "executor": "uce batch PICTURES -o many --executor NAME",
+    "backbone": "uce run PICTURE -o out --model NAME",
+    "observer": "uce run PICTURE -o out",
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +47,14 @@ class NewPackage:
         distribution: the name that pip knows it by.
         module: its Python module.
         files: paths within `folder`.
-        flags: how the plugin is selected, such as "--clusterer my-localizer".
+        command: how the plugin is used, such as "uce run PICTURE -o out --clusterer my-localizer".
     """
 
     folder: Path
     distribution: str
     module: str
     files: tuple[str, ...]
-    flags: str
+    command: str
 
 
 def new_package(name: str, stage: str, out: str | Path | None = None, *, replace: bool = False) -> NewPackage:
@@ -54,7 +62,7 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
 
     Args:
         name: of the plugin and the folder: small letters, digits and single dashes.
-        stage: "extractor", "clusterer", "refiner", "initializer" or "optimizer".
+        stage: one of `KINDS`.
         out: the parent folder, made where it is missing; None: the current one.
         replace: allow a built-in's name; the plugin takes the built-in's place wherever it is installed.
 
@@ -62,8 +70,8 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
         ConfigError: a name or stage that is not allowed, or a folder that is there already or cannot be written.
         PluginError: the name is taken by a built-in (and not `replace`) or by an installed plugin.
     """
-    if stage not in STAGE_HOOKS:
-        raise ConfigError(unknown_name("stage", stage, STAGE_HOOKS))
+    if stage not in KINDS:
+        raise ConfigError(unknown_name("stage", stage, KINDS))
     _check_name(name)
     replaced = _check_free(name, stage, replace)
     folder = Path(out or ".") / name
@@ -71,14 +79,14 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
         raise ConfigError(f"{folder} is there already; choose another name, or another parent folder with --out")
     distribution = f"uce-{name}" if replaced or _module_taken(name) else name
     module = distribution.replace("-", "_")
-    flags = _FLAGS[stage] + name
+    command = _COMMANDS[stage].replace("NAME", name)
     values = {
         "name": name,
         "stage": stage,
         "distribution": distribution,
         "module": module,
         "class_name": "".join(part.capitalize() for part in name.split("-")) + stage.capitalize(),
-        "flags": flags,
+        "command": command,
         "prefix": f"refiner.{name}" if stage == "refiner" else stage,
         "replaced": replaced,
         "uce": _uce_range(),
@@ -88,10 +96,12 @@ def new_package(name: str, stage: str, out: str | Path | None = None, *, replace
         for path, text in files.items():
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             (aside / path).write_text(text, encoding="utf-8")
-    return NewPackage(folder, distribution, module, tuple(files), flags)
+    return NewPackage(folder, distribution, module, tuple(files), command)
 
 
 def _check_name(name: str) -> None:
+    from uce.core.flow.plugin_info import is_plugin_name, kebab
+
     if is_plugin_name(name) and len(name) <= LONGEST_NAME:
         return
     near = "-".join(filter(None, "".join(c if c.isascii() and c.isalnum() else "-" for c in kebab(name)).split("-")))
@@ -115,6 +125,10 @@ def _check_free(name: str, stage: str, replace: bool) -> bool:
                 f"the {stage} {name!r} is brought by the installed {info.distribution} {info.version}, and two plugins "
                 f"of one name exclude each other; choose another name, or pip uninstall {info.distribution}"
             )
+    if owners and stage == "backbone":
+        raise PluginError(
+            f"the backbone {name!r} is built in; choose another name, since all backbones are asked in turn"
+        )
     if owners and not replace:
         raise PluginError(
             f"the {stage} {name!r} is built in, and the new package would replace it wherever it is installed; choose "

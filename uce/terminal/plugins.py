@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from uce.core.hookspecs import SELECTED_HOOKS
+from uce.version import PLUGIN_API
 
 if TYPE_CHECKING:
     from uce.core.flow.plugin_info import PluginInfo
@@ -44,7 +45,8 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
     rows = sorted(manager.plugins, key=lambda i: (order.index(i.stages[0]) if i.stages else 99, i.name))
     if as_json:
         failures = [failure.__dict__ for failure in manager.failures]
-        print(json.dumps({"plugins": [plugin_record(i) for i in rows], "failures": failures}, indent=2))
+        records = [plugin_record(i) for i in rows]
+        print(json.dumps({"plugin_api": PLUGIN_API, "plugins": records, "failures": failures}, indent=2))
         return
     width = max(len(_stage_names(info)) for info in rows)
     names = max(len(info.name) for info in rows)
@@ -95,7 +97,7 @@ def show_new_package(package: NewPackage, as_json: bool) -> None:
     folder = shlex.quote(str(package.folder))
     following = [
         f"pip install -e {folder}",
-        f"uce run PICTURE -o out {package.flags}",
+        package.command,
         f"python -m pytest {folder}",
     ]
     if as_json:

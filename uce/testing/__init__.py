@@ -11,40 +11,39 @@ when first used, so that a pytest run that needs none of it stays quick.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from uce.faces import face
 
 _HOMES = {
     "ContractError": "rules",
+    "check_backbone": "backbones",
     "check_plugin": "contract",
     "tiny_attention": "doubles",
     "tiny_backbone": "doubles",
     "tiny_concepts": "doubles",
     "tiny_labels": "doubles",
     "tiny_picture": "doubles",
+    "tiny_run": "run",
 }
 
 __all__ = [
     "ContractError",
+    "check_backbone",
     "check_plugin",
     "tiny_attention",
     "tiny_backbone",
     "tiny_concepts",
     "tiny_labels",
     "tiny_picture",
+    "tiny_run",
 ]
 
 if TYPE_CHECKING:
+    from uce.testing.backbones import check_backbone
     from uce.testing.contract import check_plugin
     from uce.testing.doubles import tiny_attention, tiny_backbone, tiny_concepts, tiny_labels, tiny_picture
     from uce.testing.rules import ContractError
+    from uce.testing.run import tiny_run
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"uce.testing.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'uce.testing' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -136,7 +136,7 @@ class TinyBackbone:
     def _keep(self, name: str, kind: str, grid: tuple[int, int], probs: Tensor) -> None:
         """Append the map where a request asks for it."""
         for request in self._requests:
-            if request.kind == kind and (request.sides is None or max(grid) in request.sides):
+            if request.wants(kind, name, grid):
                 kept = probs
                 if request.columns is not None:
                     columns = request.columns[:, None].expand(len(probs), probs.shape[1], -1)
@@ -233,13 +233,16 @@ class TinyBackbone:
         vectors = {e: torch.cat([t[e][:1] for t in tokens.values()]) for e in self.encoders} if tokens else None
         pictures = []
         with torch.no_grad():
-            for text, seed in zip(prompts, seeds, strict=True):
+            for index, (text, seed) in enumerate(zip(prompts, seeds, strict=True)):
                 conditioning = self.encode_prompts([self.tokenize(text, slots)], vectors)
                 shape = (1, self.latent_channels, self.latent_side, self.latent_side)
                 latent = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-                for step in range(min(steps, 4)):
+                total = min(steps, 4)
+                for step in range(total):
                     timestep = torch.tensor([self.num_timesteps - 1 - step * self.num_timesteps // 4])
                     latent = latent - 0.3 * self.predict(latent, timestep, conditioning)
+                    if on_step is not None:
+                        on_step(index * total + step + 1, len(prompts) * total)
                 pixels = ((self.decode(latent)[0] + 1) * 127.5).round().byte().permute(1, 2, 0)
                 pictures.append(Image.fromarray(pixels.numpy()))
         return pictures

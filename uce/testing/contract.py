@@ -1,4 +1,4 @@
-"""The contract kit: every stage hook of a plugin on tiny inputs, as the orchestrator calls it."""
+"""The contract kit: every hook of a plugin on tiny inputs, as uce calls it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.model.backbone import Backbone
 from uce.core.registry.manager import Manager
 from uce.testing.cases import INNER, RESULTS, Case, cases
+from uce.testing.others import check_kind, kinds_of
 from uce.testing.refusals import judge
 from uce.testing.results import findings
 from uce.testing.rules import ContractError, differing, digests, global_state, seeded_globals
@@ -28,21 +29,27 @@ _EVENTS = (events.Step, events.StageStarted, events.StageFinished)
 
 
 def check_plugin(
-    plugin: Any, *, settings: Mapping[str, Any] | None = None, backbone: Backbone | None = None
+    plugin: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    backbone: Backbone | None = None,
+    model: str | None = None,
 ) -> PluginInfo:
-    """Run every stage hook of `plugin` on tiny inputs and check what DESIGN asks of a plugin.
+    """Run every hook of `plugin` on tiny inputs and check what uce asks of a plugin.
 
     A wrapper of a stage is run around a built-in of that stage, and what comes out must keep the same rules.
 
     Rules: its hooks are hooks of uce; it has a docstring and a kebab-case name; its settings are a frozen
     `uce.Settings` with every field described; a stage returns its own type, of the right shapes, on the inputs' device;
     it changes neither its inputs nor anything global; the same seed gives the same bytes, whatever else drew random
-    numbers before; what it cannot work on is a `StageInputError` of one sentence.
+    numbers before; what it cannot work on is a `StageInputError` of one sentence. Encoders, exporters, executors,
+    backbones and observers have rules of their own; docs/plugins.md lists them.
 
     Args:
         plugin: an object, a class (made without arguments), or a module whose functions are marked with `@hookimpl`.
         settings: settings to run with, such as fewer steps. A setting called `steps` is 3 unless given here.
         backbone: a model of your own (on the CPU) for plugins that need more than `tiny_backbone` has.
+        model: for a plugin that loads backbones: a `--model` that it understands; None tries the plugin's own name.
 
     Returns:
         what uce knows about the plugin.
@@ -61,6 +68,8 @@ def check_plugin(
         where = _where(info, f"{'' if own else 'wrapper of the '}{stage}")
         for case in cases(stage, backbone):
             _check_case(_Call(manager, called, stage, chosen, where), case)
+    for kind in kinds_of(info):
+        check_kind(manager, info, kind, _settings(info, settings), _where(info, kind), model)
     return info
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from uce.core.flow.plugin_info import PluginInfo
     from uce.core.flow.settings import Settings
     from uce.core.registry.manager import Manager
-    from uce.core.work.held import Concept, Run
+    from uce.core.runs.stored import StoredConcept, StoredRun
+    from uce.core.work.held import Run
 
 LICENCE = (
     "not stated: whoever passes this token on needs the rights to the source picture, and its use is bound by the "
@@ -98,7 +99,7 @@ def exporter_settings(info: PluginInfo, assignments: Sequence[str]) -> Settings:
 
 
 def chosen_tokens(
-    run: Run, indexes: Sequence[int] | None, names: Sequence[str] | None, licence: str | None
+    run: StoredRun, indexes: Sequence[int] | None, names: Sequence[str] | None, licence: str | None
 ) -> list[TokenExport]:
     """The run's tokens at `indexes`, renamed.
 
@@ -141,7 +142,7 @@ def renamed(tokens: Sequence[str], names: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def token_facts(run: Run, token: str, concept: Concept, licence: str | None) -> dict[str, Any]:
+def token_facts(run: StoredRun, token: str, concept: StoredConcept, licence: str | None) -> dict[str, Any]:
     """What a token's file says about itself: no folder of this machine, nothing that changes from call to call."""
     model = run.info.get("model") or {}
     name = str(model.get("name", ""))

@@ -9,8 +9,7 @@ from uce_superpixels.regions import superpixels
 from uce_superpixels.snap import SnapToSuperpixels
 
 import uce
-from uce.core import Clusters
-from uce.core.registry.manager import load_manager
+from uce.core import Clusters, load_manager
 from uce.testing import tiny_attention, tiny_concepts, tiny_labels, tiny_picture
 
 

@@ -48,7 +48,7 @@ def test_contract(tmp_path: Path) -> None:
 
 def test_masks_become_labels_and_stay_as_they_are(tmp_path: Path) -> None:
     clusters = cluster(write(tmp_path / "masks", blocks()), tiny_picture(SIZE))
-    assert clusters.num_clusters == 2 and clusters.words is None and clusters.merge_threshold == 0
+    assert clusters.num_clusters == 2 and clusters.concept_labels is None and clusters.merge_threshold == 0
     assert np.array_equal(clusters.pixel_masks.numpy(), np.stack(list(blocks().values())))
     assert clusters.labels[3, 2] == 0 and clusters.labels[4, 6] == 1 and clusters.labels[0, 0] == -1
 
@@ -65,7 +65,7 @@ def test_files_are_counted_in_order_and_named_ones_give_words(tmp_path: Path) ->
     folder = write(tmp_path / "counted", dict(sorted(masks.items())))
     assert np.array_equal(cluster(folder, tiny_picture(SIZE)).pixel_masks.numpy(), np.stack(list(masks.values())))
     first, second = blocks().values()
-    assert cluster(write(tmp_path / "named", {"red_cup": first, "cat": second})).words == ["cat", "red cup"]
+    assert cluster(write(tmp_path / "named", {"red_cup": first, "cat": second})).concept_labels == ["cat", "red cup"]
 
 
 def test_a_thing_smaller_than_a_cell_keeps_one(tmp_path: Path) -> None:

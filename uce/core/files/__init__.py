@@ -2,3 +2,41 @@
 
 Every file is written whole or not at all (`writing.py`, begin there). Nothing here knows of stages, plugins or runs.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uce.faces import face
+
+_HOMES = {
+    "parse_json": "documents",
+    "mask_paths": "masks",
+    "read_mask": "masks",
+    "read_mask_of_size": "masks",
+    "load_rgb": "pictures",
+    "exists": "writing",
+    "write_picture": "writing",
+    "write_safetensors": "writing",
+    "write_text": "writing",
+}
+
+__all__ = [
+    "exists",
+    "load_rgb",
+    "mask_paths",
+    "parse_json",
+    "read_mask",
+    "read_mask_of_size",
+    "write_picture",
+    "write_safetensors",
+    "write_text",
+]
+
+if TYPE_CHECKING:
+    from uce.core.files.documents import parse_json
+    from uce.core.files.masks import mask_paths, read_mask, read_mask_of_size
+    from uce.core.files.pictures import load_rgb
+    from uce.core.files.writing import exists, write_picture, write_safetensors, write_text
+
+__getattr__, __dir__ = face(__name__, _HOMES)

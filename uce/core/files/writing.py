@@ -67,6 +67,7 @@ def _unwritable(path: Path, error: OSError) -> RunFolderError:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 

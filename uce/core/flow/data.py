@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from uce.core.errors import StageInputError
+from uce.faces import retired_field
 
 ArrayLike = Tensor | np.ndarray[Any, Any]
 
@@ -100,9 +101,10 @@ class AttentionMaps:
         return int(self.saliency.shape[0]), int(self.saliency.shape[1])
 
 
+@retired_field("words", "concept_labels", until="0.2")
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """A label for every cell.
+    """A label for every cell. These labels are numbers; a concept's label is a readable word.
 
     Attributes:
         labels: int64 (h, w), -1 where unassigned.
@@ -110,7 +112,7 @@ class Clusters:
             has no such notion.
         pixel_masks: bool (n, H, W) at the original picture's size, disjoint, entry k for label k, where the clusterer
             knows outlines finer than the grid; None: derived from the cells in the end.
-        words: a readable word for every label, or None.
+        concept_labels: entry k is the readable word that the concept of label k gets; None for none.
 
     Raises:
         StageInputError: labels not integer or below -1, pixel masks not boolean or overlapping, or fewer pixel masks
@@ -120,7 +122,7 @@ class Clusters:
     labels: Tensor
     merge_threshold: float | None = None
     pixel_masks: Tensor | None = None
-    words: list[str] | None = None
+    concept_labels: list[str] | None = None
 
     def __post_init__(self) -> None:
         labels = _tensor(self.labels, "labels", 2)
@@ -135,7 +137,7 @@ class Clusters:
             pixel_masks = _booleans(self.pixel_masks, "pixel_masks", 3)
             _require_disjoint(pixel_masks, "pixel_masks")
             object.__setattr__(self, "pixel_masks", pixel_masks)
-        for name, value in (("pixel_masks", self.pixel_masks), ("words", self.words)):
+        for name, value in (("pixel_masks", self.pixel_masks), ("concept_labels", self.concept_labels)):
             if value is not None and len(value) < needed:
                 raise StageInputError(f"{name} must hold one for each of {needed} labels, found {len(value)}")
 

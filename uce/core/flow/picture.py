@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -19,14 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from uce.core.errors import ImageError
-from uce.core.files.pictures import PictureSource, load_rgb
+from uce.core.files.pictures import PictureSource, RgbArray, load_rgb
 
 if TYPE_CHECKING:
     from uce.core.flow.data import Concepts
 
 Fit = Literal["crop", "pad", "stretch"]
 Frame = tuple[int, int, int, int]
-RgbArray = np.ndarray[Any, np.dtype[np.uint8]]
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 _BAND_VALUES = 1 << 24  # numbers held at once while masks are enlarged (64 MB of float32)

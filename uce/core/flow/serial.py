@@ -44,6 +44,8 @@ def parse(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> StageData
         KeyError, TypeError, AttributeError, UceError: not what `dump` made.
     """
     kind = _KINDS[values["kind"]]
+    renamed: Mapping[str, str] = getattr(kind, "retired_fields", {})
+    values = {renamed.get(key, key): value for key, value in values.items()}
     arguments: dict[str, Any] = {}
     for item in fields(kind):
         if item.name in tensors:

@@ -68,7 +68,7 @@ def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts
         maps=mean_maps(attention.affinity, compact.flatten(), len(names)),
         scores=saliency_scores(masks, attention.saliency),
         pixel_masks=None if clusters.pixel_masks is None else clusters.pixel_masks.cpu()[names],
-        labels=None if clusters.words is None else [clusters.words[name] for name in names.tolist()],
+        labels=None if clusters.concept_labels is None else [clusters.concept_labels[k] for k in names.tolist()],
         merge_threshold=clusters.merge_threshold,
     )
 

@@ -2,3 +2,114 @@
 
 No stage and no training lives here. Begin with `backbone.py`, the face that every model shows.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uce.faces import face
+
+_HOMES = {
+    "Grid": "aggregate",
+    "aggregate_self_attention": "aggregate",
+    "finest_grid": "aggregate",
+    "mean_cross_attention": "aggregate",
+    "normalize_rows": "aggregate",
+    "saliency_from": "aggregate",
+    "attention_probabilities": "attention",
+    "capture_attention": "attention",
+    "capture_outputs": "attention",
+    "resolve_dtype": "backbone",
+    "encode_in_batches": "encoder",
+    "ddim_inversion": "inversion",
+    "encode_picture": "latents",
+    "is_lora": "lora_names",
+    "underscored": "lora_names",
+    "AttentionSettings": "map_settings",
+    "MapSettings": "map_settings",
+    "DEFAULT_SCHEDULER": "schedulers",
+    "draws_noise": "schedulers",
+    "make_scheduler": "schedulers",
+    "LORA_DOWN": "tuning",
+    "LORA_UP": "tuning",
+    "PREFIX": "tuning",
+    "chosen_modules": "tuning",
+    "end_of_text": "unet_maps",
+    "grid_of": "unet_maps",
+    "mean_of_passes": "unet_maps",
+    "mean_of_sizes": "unet_maps",
+    "noised": "unet_maps",
+    "read_maps": "unet_maps",
+    "resolve_timestep": "unet_maps",
+    "require_readable": "words",
+    "vocabulary_words": "words",
+    "word_vectors": "words",
+}
+
+__all__ = [
+    "DEFAULT_SCHEDULER",
+    "LORA_DOWN",
+    "LORA_UP",
+    "PREFIX",
+    "AttentionSettings",
+    "Grid",
+    "MapSettings",
+    "aggregate_self_attention",
+    "attention_probabilities",
+    "capture_attention",
+    "capture_outputs",
+    "chosen_modules",
+    "ddim_inversion",
+    "draws_noise",
+    "encode_in_batches",
+    "encode_picture",
+    "end_of_text",
+    "finest_grid",
+    "grid_of",
+    "is_lora",
+    "make_scheduler",
+    "mean_cross_attention",
+    "mean_of_passes",
+    "mean_of_sizes",
+    "noised",
+    "normalize_rows",
+    "read_maps",
+    "require_readable",
+    "resolve_dtype",
+    "resolve_timestep",
+    "saliency_from",
+    "underscored",
+    "vocabulary_words",
+    "word_vectors",
+]
+
+if TYPE_CHECKING:
+    from uce.core.model.aggregate import (
+        Grid,
+        aggregate_self_attention,
+        finest_grid,
+        mean_cross_attention,
+        normalize_rows,
+        saliency_from,
+    )
+    from uce.core.model.attention import attention_probabilities, capture_attention, capture_outputs
+    from uce.core.model.backbone import resolve_dtype
+    from uce.core.model.encoder import encode_in_batches
+    from uce.core.model.inversion import ddim_inversion
+    from uce.core.model.latents import encode_picture
+    from uce.core.model.lora_names import is_lora, underscored
+    from uce.core.model.map_settings import AttentionSettings, MapSettings
+    from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
+    from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, chosen_modules
+    from uce.core.model.unet_maps import (
+        end_of_text,
+        grid_of,
+        mean_of_passes,
+        mean_of_sizes,
+        noised,
+        read_maps,
+        resolve_timestep,
+    )
+    from uce.core.model.words import require_readable, vocabulary_words, word_vectors
+
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -41,7 +41,7 @@ def capture_attention(unet: nn.Module, *requests: Capture) -> Iterator[list[Laye
     with ExitStack() as stack:
         for name, layer in _attention_layers(unet):
             kind = "cross" if layer.is_cross_attention else "self"
-            wanted = [request for request in requests if request.kind == kind]
+            wanted = [request for request in requests if request.wants(kind, name)]
             if not wanted:
                 continue
             host = _spatial_host(unet, name)
@@ -131,7 +131,7 @@ class _Watcher:
             if hidden_states.ndim == 4
             else self.grids.get(self.host, (0, 0))
         )
-        wanted = [request for request in self.requests if request.sides is None or max(grid) in request.sides]
+        wanted = [request for request in self.requests if request.wants(request.kind, self.name, grid)]
         if wanted:
             query, key = _queries_and_keys(attn, hidden_states, encoder_hidden_states)
             mask = _additive_mask(attn, attention_mask, key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -61,11 +62,29 @@ class Capture:
         kind: "self" or "cross".
         sides: keep only layers whose query grid has this longer side in cells; None keeps all.
         columns: for "cross": int64 (B, M) text positions to keep; None keeps all L.
+        layers: keep only layers whose name fits one of these patterns (`layer_fits`); None keeps all. A backbone that
+            does not know this keeps more than was asked for, which readers leave out.
     """
 
     kind: Literal["self", "cross"]
     sides: frozenset[int] | None = None
     columns: Tensor | None = None
+    layers: tuple[str, ...] | None = None
+
+    def wants(self, kind: str, name: str, grid: tuple[int, int] | None = None) -> bool:
+        """Whether a layer's map is asked for; without `grid`, whether it may be, so that it is worth watching."""
+        named = self.layers is None or any(layer_fits(name, pattern) for pattern in self.layers)
+        return kind == self.kind and named and (grid is None or self.sides is None or max(grid) in self.sides)
+
+
+def layer_fits(name: str, pattern: str) -> bool:
+    """Whether a layer's name fits a pattern with `*`, `?` and `[...]`, in full or in short.
+
+    The short name leaves "_blocks" and "_block" out: "up_blocks.1.attentions.0" is "up.1.attentions.0". So "mid*",
+    "up.1*" and "*.attn1" say what they mean, and "*" is all.
+    """
+    short = name.replace("_blocks", "").replace("_block", "")
+    return fnmatchcase(name, pattern) or fnmatchcase(short, pattern)
 
 
 @dataclass(frozen=True, eq=False)

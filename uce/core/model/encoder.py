@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
+from uce.core.files.pictures import RgbArray
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-RgbArray = np.ndarray[Any, np.dtype[np.uint8]]
 Features = np.ndarray[Any, np.dtype[np.float32]]
 
 

@@ -14,8 +14,9 @@ from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.flow.picture import Picture
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
+from uce.core.training.extras import ExtraLoss, Rate, checked_rate
 from uce.core.training.model_weights import ModelWeights
-from uce.core.training.objective import TERMS, Objective
+from uce.core.training.objective import Objective
 from uce.core.training.options import TrainingOptions
 from uce.core.training.phases import training_identity
 from uce.core.training.schedule import Schedule, Update, UpdatePlan, fitting_groups
@@ -32,6 +33,8 @@ def train(
     options: TrainingOptions,
     context: Context,
     *,
+    rate: Rate | None = None,
+    extra_loss: ExtraLoss | None = None,
     weights: ModelWeights | None = None,
     schedule: UpdatePlan | None = None,
     alignment: type[Alignment] = Alignment,
@@ -40,15 +43,22 @@ def train(
 
     Args:
         plan: starting vectors. Split starts train apart while an update's phase is "split", then are averaged.
+        options: from `DenoisingSettings.options()`, or made as they are.
+        rate: multiplies the learning rate of tokens and weights in update `update`, from 1, of `total`; `cool_down`
+            holds as well.
+        extra_loss: added to the loss of every update, from what the update has (`UpdateView`); its value is the
+            column `extra` of history.csv. See `uce.core.training.extras`.
         weights: what of the model trains too; see `uce.core.model.tuning`.
         schedule: which prompts every update sees; None: the paper's, as `options` say.
         alignment: what the attention term compares, and how; its `prepare` is called.
 
     Raises:
         StageInputError: no concepts, a plan for another number of them, or a loss that is not finite.
+        PluginError: `rate` or `extra_loss` gives no number.
     """
     require_concepts(plan, concepts)
-    return Training(plan, concepts, backbone, image, options, context, weights, schedule, alignment).run()
+    extras = rate, extra_loss
+    return Training(plan, concepts, backbone, image, options, context, weights, schedule, alignment, extras).run()
 
 
 def count_updates(plan: TokenPlan, options: TrainingOptions) -> int:
@@ -71,8 +81,6 @@ def paper_schedule(plan: TokenPlan, options: TrainingOptions, groups: tuple[tupl
 class Training(UpdateLoop):
     """State of a training while it runs."""
 
-    terms = TERMS
-
     def __init__(
         self,
         plan: TokenPlan,
@@ -84,12 +92,14 @@ class Training(UpdateLoop):
         weights: ModelWeights | None,
         schedule: UpdatePlan | None,
         alignment: type[Alignment],
+        extras: tuple[Rate | None, ExtraLoss | None] = (None, None),
     ) -> None:
         facts = options.digest() + (weights.digest() if weights else "")
         identity = training_identity(facts, plan, concepts, backbone, image, context)
         super().__init__(plan, backbone, context, identity, weights, train_tokens=options.train_tokens)
         self.rows.coordinates = word_coordinates(backbone, options.word_axes)
         self.options, self.alignment = options, alignment
+        self.slope, self.extra_loss = extras
         self.prompts: dict[tuple[int, ...], Prompt] = {}
         self.schedule = schedule or paper_schedule(
             plan, options, fitting_groups(backbone, plan.tokens, options.template)
@@ -99,6 +109,7 @@ class Training(UpdateLoop):
         self.rate = options.learning_rate * unit
         self.longest = self._longest()
         self.objective = self._objective(concepts, image)
+        self.terms = self.objective.terms
 
     @property
     def total(self) -> int:
@@ -129,8 +140,9 @@ class Training(UpdateLoop):
 
     def _share(self, update: Update) -> float:
         """What is left of the learning rate."""
-        last = self.options.cool_down * self.schedule.total
-        return min(1.0, (self.schedule.total + 1 - update.number) / max(last, 1.0))
+        last = self.options.cool_down * self.total
+        share = min(1.0, (self.total + 1 - update.number) / max(last, 1.0))
+        return share if self.slope is None else share * checked_rate(self.slope, update.number, self.total)
 
     def _prompt(self, rows: tuple[int, ...]) -> Prompt:
         """The prompt that shows token rows; tokenised once."""
@@ -145,4 +157,4 @@ class Training(UpdateLoop):
         alignment = None
         if self.options.attention_weight > 0 and self.options.steps > 0:
             alignment = self.alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
-        return Objective(backbone, self.options, views, alignment, self.micro_batch)
+        return Objective(backbone, self.options, views, alignment, self.micro_batch, self.extra_loss)

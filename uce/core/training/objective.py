@@ -2,6 +2,7 @@
 
     loss = mean over prompts ( masked squared error + attention_weight * sum over shown tokens of the alignment )
            + contrastive_weight * contrastive          (while tokens are split)
+           + extra                                     (where a plugin brings one)
 
 With one prompt per update that is the paper's loss.
 
@@ -20,6 +21,7 @@ from uce.core.flow.context import Context
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
 from uce.core.training.contrastive import supervised_contrastive
+from uce.core.training.extras import ExtraLoss, UpdateView, checked_loss
 from uce.core.training.options import TrainingOptions
 from uce.core.training.rows import TokenRows
 from uce.core.training.schedule import Update
@@ -67,6 +69,7 @@ class Objective:
         views: what prompts see.
         alignment: None where the attention term has no weight: then no attention map is kept.
         micro_batch: prompts per UNet pass.
+        extra_loss: a plugin's own term, or None.
     """
 
     backbone: Backbone
@@ -74,6 +77,12 @@ class Objective:
     views: Views
     alignment: Alignment | None
     micro_batch: int
+    extra_loss: ExtraLoss | None = None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of an update's losses."""
+        return TERMS if self.extra_loss is None else (*TERMS[:-1], "extra", TERMS[-1])
 
     @property
     def scale(self) -> float:
@@ -106,10 +115,10 @@ class Objective:
             split: whether the contrastive term counts.
 
         Returns:
-            detached (4,): the terms named in TERMS, unweighted but for the total.
+            detached, (number of terms,): unweighted but for the total.
         """
         device = self.views.latents.device
-        terms = torch.zeros(2, device=device)
+        terms = torch.zeros(3, device=device)
         contrastive = torch.zeros((), device=device)
         if split and self.options.contrastive_weight > 0:
             contrastive = self._contrastive(rows)
@@ -117,18 +126,21 @@ class Objective:
         for start in range(0, len(prompts), self.micro_batch):
             part = slice(start, start + self.micro_batch)
             chunk = Draws(draws.timesteps[part], draws.noise[part], draws.flips[part])
-            mse, attention = self.losses(rows, prompts[part], shown[part], chunk)
-            loss = (mse + self.options.attention_weight * attention) / len(prompts)
+            mse, attention, extra = self.losses(rows, prompts[part], shown[part], chunk)
+            loss = (mse + self.options.attention_weight * attention + extra) / len(prompts)
             (loss * self.scale).backward()  # type: ignore[no-untyped-call]
-            terms += torch.stack([mse.detach(), attention.detach()]) / len(prompts)
+            terms += torch.stack([mse.detach(), attention.detach(), extra.detach()]) / len(prompts)
+        mse, attention, extra = terms
         contrastive = contrastive.detach()
-        total = terms[0] + self.options.attention_weight * terms[1] + self.options.contrastive_weight * contrastive
-        return torch.stack([terms[0], terms[1], contrastive, total])
+        total = mse + self.options.attention_weight * attention + self.options.contrastive_weight * contrastive
+        if self.extra_loss is None:
+            return torch.stack([mse, attention, contrastive, total])
+        return torch.stack([mse, attention, contrastive, extra, total + extra])
 
     def losses(
         self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws
-    ) -> tuple[Tensor, Tensor]:
-        """One UNet pass: masked squared error and alignment, each summed over the prompts.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One UNet pass: masked squared error, alignment and extra loss, each summed over the prompts.
 
         Only prompts that see the whole picture are aligned: that is where the concepts' maps are.
         """
@@ -152,7 +164,13 @@ class Objective:
         union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.views.masks[view_B, flips]).clamp(max=1)[:, None]
         target = self.backbone.target(latents_BChw, noise, timesteps)
         error_B = masked_squared_error(prediction.float(), target.float(), union_B1hw, self.options.loss_area)
-        return error_B.sum(), attention
+        extra = torch.zeros((), device=device)
+        if self.extra_loss is not None:
+            view = UpdateView(
+                rows.vectors, prompts, latents_BChw, noise, timesteps, prediction, target, union_B1hw, self.backbone
+            )
+            extra = checked_loss(self.extra_loss, view) * len(prompts)
+        return error_B.sum(), attention, extra
 
     @staticmethod
     def _shown(shown: Sequence[tuple[int, ...]], num_concepts: int) -> Tensor:

@@ -161,10 +161,12 @@ class UpdateLoop(ABC):
             return
         values = torch.stack([terms for _, terms in self.pending]).tolist()
         for (update, _), row in zip(self.pending, values, strict=True):
-            if not math.isfinite(row[self.terms.index("total")]):
-                raise DivergedError(f"the loss of update {update.number} is not finite; {self._advice}")
+            losses = dict(zip(self.terms, row, strict=True))
+            if not math.isfinite(losses["total"]):
+                what = "loss" if math.isfinite(losses.get("extra", 0.0)) else "plugin's extra loss"
+                raise DivergedError(f"the {what} of update {update.number} is not finite; {self._advice}")
             head: dict[str, float | int | str] = {"update": update.number, "phase": update.phase, "step": update.step}
-            self.history.append(head | dict(zip(self.terms, row, strict=True)))
+            self.history.append(head | losses)
         last = self.pending[-1][0].number
         self.pending.clear()
         if not all(bool(torch.isfinite(rows).all()) for rows in self.rows.vectors.values()):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uce.core.hookspecs import hookimpl
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone
 
 
 class StableDiffusionXLBackbonePlugin:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters
 
 
 class FinchClusterer:
@@ -34,13 +34,13 @@ class FinchClusterer:
 
         Source: Sarfraz et al., CVPR 2019, algorithm 1; the KL distance and the choice of the partition are
         ConceptExpress (Hao et al., ECCV 2024), section 4.1. Where no partition sits on the boundary of `min_clusters`:
-        `uce.core.localisation.finch.choose_partition`.
+        `uce.core.localisation.choose_partition`.
         """
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation.finch import choose_partition, finch
+        from uce.core import Clusters
+        from uce.core.localisation import choose_partition, finch_partitions
 
-        partition = choose_partition(finch(attention.affinity.cpu().numpy()), settings.min_clusters)
+        partition = choose_partition(finch_partitions(attention.affinity.cpu().numpy()), settings.min_clusters)
         labels = torch.from_numpy(partition.labels).reshape(attention.grid)
         return Clusters(labels=labels, merge_threshold=partition.threshold)

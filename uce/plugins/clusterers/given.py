@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Clusters
-    from uce.core.flow.picture import Picture
+    from uce.core import AttentionMaps, Clusters, Picture
 
 COLOUR = 32
 FEW = 0.01
@@ -58,10 +57,8 @@ class GivenClusterer:
         import numpy as np
         import torch
 
-        from uce.core.errors import StageInputError
-        from uce.core.files.masks import read_mask_of_size
-        from uce.core.flow.data import Clusters
-        from uce.core.flow.picture import read_picture
+        from uce.core import Clusters, StageInputError, read_picture
+        from uce.core.files import read_mask_of_size
 
         paths = _mask_files(settings.masks)
         for path in paths:
@@ -80,7 +77,7 @@ class GivenClusterer:
                 )
         labels = torch.where(cells_Khw.any(dim=0), cells_Khw.int().argmax(dim=0), -1)
         # Threshold 0: where the user asks for `merge`, masks drawn apart stay apart until they give it a threshold.
-        return Clusters(labels, 0.0, pixel_masks=None if image is None else masks, words=_words(paths))
+        return Clusters(labels, 0.0, pixel_masks=None if image is None else masks, concept_labels=_words(paths))
 
 
 def _mask_files(folder: str | None) -> list[Path]:
@@ -89,8 +86,8 @@ def _mask_files(folder: str | None) -> list[Path]:
     Raises:
         ConfigError: not set, no folder, or no PNG in it.
     """
-    from uce.core.errors import ConfigError
-    from uce.core.files.masks import mask_paths
+    from uce.core import ConfigError
+    from uce.core.files import mask_paths
 
     if folder is None:
         raise ConfigError("clusterer given needs masks; add --set clusterer.masks=FOLDER, one PNG per concept in it")
@@ -108,7 +105,7 @@ def _mask_files(folder: str | None) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from uce.core.files.masks import read_mask
+    from uce.core.files import read_mask
 
     mask = read_mask(path)
     return int(mask.shape[0]), int(mask.shape[1])
@@ -118,8 +115,8 @@ def _require_no_colour(path: Path) -> None:
     """A picture among the masks is a slip that would become a concept."""
     import numpy as np
 
-    from uce.core.errors import StageInputError
-    from uce.core.files.pictures import load_rgb
+    from uce.core import StageInputError
+    from uce.core.files import load_rgb
 
     channels = load_rgb(path).astype(np.int16)
     if ((channels.max(axis=2) - channels.min(axis=2)) > COLOUR).mean() > FEW:
@@ -132,7 +129,7 @@ def _disjoint(masks_KHW: npt.NDArray[np.bool_], paths: list[Path], overlap: str)
     Raises:
         StageInputError: an empty mask, or two that overlap where that is refused.
     """
-    from uce.core.errors import StageInputError
+    from uce.core import StageInputError
 
     for path, mask in zip(paths, masks_KHW, strict=True):
         if not mask.any():

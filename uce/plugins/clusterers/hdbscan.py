@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters
 
 SEED = 0
 SHARE = 32
@@ -51,12 +51,11 @@ class HdbscanClusterer:
         import numpy as np
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation import points as coordinates
-        from uce.core.localisation.finch import mean_rows
+        from uce.core import Clusters
+        from uce.core.localisation import hellinger_coordinates, in_raster_order, mean_rows, widest_cluster
 
         affinity = attention.affinity.cpu().numpy()
-        points = coordinates.hellinger_coordinates(affinity, settings.dimensions, SEED).astype(np.float64)
+        points = hellinger_coordinates(affinity, settings.dimensions, SEED).astype(np.float64)
         smallest = settings.smallest or max(4, len(points) // SHARE)
         labels = _dense(points, smallest, settings.samples, settings.method)
         if (labels < 0).all():
@@ -64,10 +63,10 @@ class HdbscanClusterer:
         elif settings.assign:
             means = mean_rows(points, labels, int(labels.max()) + 1)
             nearest = np.linalg.norm(points[:, None] - means[None], axis=2).argmin(axis=1)
-            labels = coordinates.in_raster_order(np.where(labels < 0, nearest, labels))
+            labels = in_raster_order(np.where(labels < 0, nearest, labels))
         return Clusters(
             labels=torch.from_numpy(labels).reshape(attention.grid),
-            merge_threshold=coordinates.widest_cluster(affinity, labels),
+            merge_threshold=widest_cluster(affinity, labels),
         )
 
 
@@ -75,14 +74,14 @@ def _dense(points: npt.NDArray[Any], smallest: int, samples: int, method: str) -
     """HDBSCAN's labels (N,), -1 for noise; groups of equal points where no two others differ."""
     import numpy as np
 
-    from uce.core.localisation import points as coordinates
+    from uce.core.localisation import in_raster_order, num_distinct, quietly
 
-    num, distinct = len(points), coordinates.num_distinct(points)
+    num, distinct = len(points), num_distinct(points)
     if distinct == 1 or num < 2 * smallest:
         return np.full(num, -1, np.int64)
     if distinct <= num // smallest:  # block-constant: every distance is 0 or large, density says nothing
         _, blocks = np.unique(points, axis=0, return_inverse=True)
-        return coordinates.in_raster_order(blocks)
+        return in_raster_order(blocks)
 
     from hdbscan import HDBSCAN
 
@@ -93,4 +92,4 @@ def _dense(points: npt.NDArray[Any], smallest: int, samples: int, method: str) -
         approx_min_span_tree=False,
         core_dist_n_jobs=1,
     )
-    return coordinates.in_raster_order(coordinates.quietly(lambda: clusterer.fit_predict(points)))
+    return in_raster_order(quietly(lambda: clusterer.fit_predict(points)))

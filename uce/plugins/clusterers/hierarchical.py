@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters
 
 SEED = 0
 
@@ -46,24 +46,30 @@ class HierarchicalClusterer:
         """
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation import points as coordinates
+        from uce.core import Clusters
+        from uce.core.localisation import (
+            best_count,
+            hellinger_coordinates,
+            in_raster_order,
+            num_distinct,
+            widest_cluster,
+        )
 
         affinity = attention.affinity.cpu().numpy()
-        points = coordinates.hellinger_coordinates(affinity, settings.dimensions, SEED)
-        distinct = coordinates.num_distinct(points)
+        points = hellinger_coordinates(affinity, settings.dimensions, SEED)
+        distinct = num_distinct(points)
         if distinct == 1:
-            labels = coordinates.in_raster_order([0] * len(points))
+            labels = in_raster_order([0] * len(points))
         else:
             tree = _tree(points, attention.grid, settings.linkage, settings.connected)
             if settings.clusters is not None:
                 labels = _cut(tree, min(settings.clusters, len(points)))
             else:
                 most = min(settings.most, max(2, len(points) - 1))
-                labels = coordinates.best_count(points, range(2, most + 1), lambda count: _cut(tree, count))
+                labels = best_count(points, range(2, most + 1), lambda count: _cut(tree, count))
         return Clusters(
             labels=torch.from_numpy(labels).reshape(attention.grid),
-            merge_threshold=coordinates.widest_cluster(affinity, labels),
+            merge_threshold=widest_cluster(affinity, labels),
         )
 
 
@@ -73,7 +79,7 @@ def _tree(points: npt.NDArray[Any], grid: tuple[int, int], linkage: str, connect
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.feature_extraction.image import grid_to_graph
 
-    from uce.core.localisation.points import quietly
+    from uce.core.localisation import quietly
 
     neighbours = grid_to_graph(*grid) if connected else None
     method = AgglomerativeClustering(1, linkage=linkage, connectivity=neighbours, compute_full_tree=True)
@@ -85,7 +91,7 @@ def _cut(tree: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """Labels (N,) after all but the last `count` - 1 steps."""
     import numpy as np
 
-    from uce.core.localisation.points import in_raster_order
+    from uce.core.localisation import in_raster_order
 
     num = len(tree) + 1
     root = np.arange(2 * num - 1)

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters, Context
 
 
 class KMeansClusterer:
@@ -46,25 +45,32 @@ class KMeansClusterer:
         import torch
         from sklearn.cluster import KMeans
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation import points as coordinates
+        from uce.core import Clusters
+        from uce.core.localisation import (
+            best_count,
+            hellinger_coordinates,
+            in_raster_order,
+            num_distinct,
+            quietly,
+            widest_cluster,
+        )
 
         affinity = attention.affinity.cpu().numpy()
         seed = context.derived_seed("kmeans") % 2**32
-        points = coordinates.hellinger_coordinates(affinity, settings.dimensions, seed)
-        distinct = coordinates.num_distinct(points)
+        points = hellinger_coordinates(affinity, settings.dimensions, seed)
+        distinct = num_distinct(points)
 
         def labels_for(count: int) -> npt.NDArray[np.int64]:
             method = KMeans(count, n_init=settings.restarts, random_state=seed)
-            labels: Any = coordinates.quietly(lambda: method.fit_predict(points))
-            return coordinates.in_raster_order(labels)
+            labels: Any = quietly(lambda: method.fit_predict(points))
+            return in_raster_order(labels)
 
         if settings.clusters is not None:
             labels = labels_for(min(settings.clusters, distinct))
         else:
             most = min(settings.most, distinct, max(2, len(points) - 1))
-            labels = coordinates.best_count(points, range(2, most + 1), labels_for)
+            labels = best_count(points, range(2, most + 1), labels_for)
         return Clusters(
             labels=torch.from_numpy(labels).reshape(attention.grid),
-            merge_threshold=coordinates.widest_cluster(affinity, labels),
+            merge_threshold=widest_cluster(affinity, labels),
         )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps, Clusters
-    from uce.core.flow.picture import Picture
+    from uce.core import AttentionMaps, Clusters, Context, Picture
 
     Floats = npt.NDArray[np.float64]
     Cells = npt.NDArray[np.int64]
@@ -92,9 +90,8 @@ class NormalizedCutsClusterer:
         import numpy as np
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation.points import in_raster_order
-        from uce.core.localisation.surroundings import colours
+        from uce.core import Clusters
+        from uce.core.localisation import colours, in_raster_order
 
         affinity = attention.affinity.cpu().numpy().astype(np.float64)
         saliency = attention.saliency.cpu().numpy().astype(np.float64)
@@ -135,7 +132,7 @@ def _weights(
     """What gives the graph's weights between some cells of the foreground."""
     import numpy as np
 
-    from uce.core.localisation.surroundings import background_likeness, gaps
+    from uce.core.localisation import background_likeness, gaps
 
     height, width = foreground_hw.shape
     reach = settings.reach * max(height, width)
@@ -167,7 +164,7 @@ def _pieces(
     """Cells (indexes into the grid) of every thing."""
     import numpy as np
 
-    from uce.core.localisation.graph_cuts import cheapest_cut
+    from uce.core.localisation import cheapest_cut
 
     grid = foreground_hw.shape
     least = max(1, round(settings.smallest * shown))
@@ -200,7 +197,7 @@ def _parts(cells: Cells, grid: tuple[int, ...]) -> list[Cells]:
     """The 4-connected parts of some cells."""
     import numpy as np
 
-    from uce.core.localisation.regions import components
+    from uce.core.localisation import components
 
     mask = np.zeros(grid[0] * grid[1], np.bool_)
     mask[cells] = True
@@ -210,7 +207,7 @@ def _parts(cells: Cells, grid: tuple[int, ...]) -> list[Cells]:
 
 def _bounded(pieces: list[Cells], colours_HW3: Floats, foreground_hw: Masks, most: float) -> list[Cells]:
     """Pieces with edges along their outlines; the one with most of them where there are none."""
-    from uce.core.localisation.surroundings import cell_colours, open_outline
+    from uce.core.localisation import cell_colours, open_outline
 
     means = cell_colours(colours_HW3, foreground_hw.shape)
     shares = [open_outline(means, cells, foreground_hw) for cells in pieces]

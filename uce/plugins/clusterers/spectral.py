@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps, Clusters
+    from uce.core import AttentionMaps, Clusters, Context
 
 FLAT = 1e-6
 
@@ -50,8 +49,8 @@ class SpectralClusterer:
         import numpy as np
         import torch
 
-        from uce.core.flow.data import Clusters
-        from uce.core.localisation import points as coordinates
+        from uce.core import Clusters
+        from uce.core.localisation import widest_cluster
 
         affinity = attention.affinity.cpu().numpy()
         num, seed = len(affinity), context.derived_seed("spectral") % 2**32
@@ -63,7 +62,7 @@ class SpectralClusterer:
             labels = _kmeans(vectors[:, :count], count, settings.restarts, seed)
         return Clusters(
             labels=torch.from_numpy(labels).reshape(attention.grid),
-            merge_threshold=coordinates.widest_cluster(affinity, labels),
+            merge_threshold=widest_cluster(affinity, labels),
         )
 
 
@@ -72,7 +71,7 @@ def _leading(affinity: npt.NDArray[Any], count: int, seed: int) -> tuple[npt.NDA
     (N, count)."""
     import numpy as np
 
-    from uce.core.localisation.graph_cuts import leading, normalized
+    from uce.core.localisation import leading, normalized
 
     return leading(normalized((affinity + affinity.T).astype(np.float64) / 2)[0], count, seed)
 
@@ -90,7 +89,7 @@ def _kmeans(vectors_Nk: npt.NDArray[Any], count: int, restarts: int, seed: int) 
     import numpy as np
     from sklearn.cluster import KMeans
 
-    from uce.core.localisation.points import in_raster_order, num_distinct, quietly
+    from uce.core.localisation import in_raster_order, num_distinct, quietly
 
     lengths = np.linalg.norm(vectors_Nk, axis=1, keepdims=True)
     points = np.round(vectors_Nk / np.maximum(lengths, 1e-12), 6)

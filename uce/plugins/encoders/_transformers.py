@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core.errors import ModelError, not_damaged, unknown_name
+from uce.core import ModelError, not_damaged, unknown_name
 
 if TYPE_CHECKING:
-    from uce.core.model.encoder import Features, RgbArray
+    from uce.core import Features, RgbArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class TransformersEncoder:
     device: str
 
     def encode(self, pictures: Sequence[RgbArray]) -> Features:
-        from uce.core.model.encoder import encode_in_batches
+        from uce.core.model import encode_in_batches
 
         return encode_in_batches(pictures, self.features, self.scale, self.side, self.mean, self.deviation, self.device)
 

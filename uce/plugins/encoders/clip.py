@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.model.encoder import Encoder
+    from uce.core import Encoder
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

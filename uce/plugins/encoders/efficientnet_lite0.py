@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.errors import ModelError
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import ModelError, hookimpl
+from uce.core import Settings as BaseSettings
 
 if TYPE_CHECKING:
-    from uce.core.model.encoder import Encoder, Features, RgbArray
+    from uce.core import Encoder, Features, RgbArray
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -60,7 +59,7 @@ class EfficientNetEncoder:
         self.network, self.side, self.device = network, side, device
 
     def encode(self, pictures: Sequence[RgbArray]) -> Features:
-        from uce.core.model.encoder import encode_in_batches
+        from uce.core.model import encode_in_batches
 
         def features(batch: Any) -> Any:
             return self.network.extract_features(batch).mean(dim=(2, 3))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import uce
 
 if TYPE_CHECKING:
-    from uce.core.flow.jobs import Assignment, Job, Outcome
-    from uce.core.registry.manager import Manager
+    from uce.core import Assignment, Job, Manager, Outcome
 
 
 class LocalExecutor:
@@ -20,7 +19,7 @@ class LocalExecutor:
     @uce.hookimpl
     def uce_execute(self, jobs: Sequence[Job], assignment: Assignment, manager: Manager) -> Iterator[Outcome]:
         """Do the jobs in order; observers hear every stage."""
-        from uce.core.work.worker import Worker
+        from uce.core import Worker
 
         with Worker(assignment, manager) as worker:
             for job in jobs:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 import uce
-from uce.core.errors import PluginError, RunFolderError
+from uce.core import PluginError, RunFolderError
 
 if TYPE_CHECKING:
-    from uce.core.flow.jobs import Assignment, Job, Outcome
+    from uce.core import Assignment, Job, Outcome
 
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class _Team:
             self.ended.put(error)
 
     def _do(self, slot: int, job: Job) -> Outcome:
-        from uce.core.flow.jobs import lost
+        from uce.core import lost_outcome
 
         cause = ""
         for attempts in range(1, self.retries + 2):
@@ -125,11 +125,11 @@ class _Team:
                 log.warning("a worker died over %s (%s), attempt %d", job.name, cause, attempts)
                 if self.stopping.is_set():
                     break
-        return lost(job, attempts, cause)
+        return lost_outcome(job, attempts, cause)
 
     def _ask(self, slot: int, job: Job) -> Outcome:
         """Send a job to the slot's process, started where there is none, and wait for its answer."""
-        from uce.core.flow.jobs import Outcome
+        from uce.core import Outcome
 
         process = self.processes.get(slot) or self._start(slot)
         assert process.stdin is not None and process.stdout is not None

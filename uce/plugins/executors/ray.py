@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 import uce
-from uce.core.errors import PluginError, RunFolderError, UceError
-from uce.core.flow.jobs import Assignment, Job, Outcome, lost
+from uce.core import Assignment, Job, Outcome, PluginError, RunFolderError, UceError, lost_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,8 +72,7 @@ class _Actor:
 
     def do(self, job: str) -> tuple[str, str]:
         """("outcome", its text) or ("refused", why)."""
-        from uce.core.flow.jobs import Assignment, Job
-        from uce.core.work.worker import Worker
+        from uce.core import Assignment, Job, Worker
 
         try:
             worker: Any = self.worker or Worker(Assignment.from_text(self.assignment))
@@ -220,7 +218,7 @@ class _Crew:
                 raise PluginError(_broken(error)) from error
         elif work[1] > self.retries:
             log.warning("actors died over %s (%s)", work[0].name, type(error).__name__)
-            yield lost(work[0], work[1], type(error).__name__)
+            yield lost_outcome(work[0], work[1], type(error).__name__)
         else:
             self.left.appendleft((work[0], work[1] + 1))
         self._hire()

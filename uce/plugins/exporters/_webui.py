@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uce.core.errors import RunFolderError
+from uce.core import RunFolderError
 
 if TYPE_CHECKING:
-    from uce.core.runs.stored import StoredRun
-    from uce.core.runs.token_export import TokenExport
+    from uce.core import StoredRun, TokenExport
 
 KEY = "emb_params"
 
@@ -20,7 +19,7 @@ def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
 
     Tensors are (n, d) also where n is 1: AUTOMATIC1111 takes the number of vectors from the first axis.
     """
-    from uce.core.files.writing import write_safetensors
+    from uce.core.files import write_safetensors
 
     for token in tokens:
         first = next(iter(token.vectors.values()))
@@ -34,8 +33,8 @@ def write_lora(run: StoredRun, tokens: Sequence[TokenExport], folder: Path, prog
     Raises:
         RunFolderError: the run trained the model's own tensors, for which there is no such file.
     """
-    from uce.core.files.writing import write_safetensors
-    from uce.core.model.lora_names import is_lora, underscored
+    from uce.core.files import write_safetensors
+    from uce.core.model import is_lora, underscored
 
     weights = run.weights
     if not weights:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.runs.stored import StoredRun
-    from uce.core.runs.token_export import TokenExport
+    from uce.core import StoredRun, TokenExport
 
 
 class ComfyUIExporter:

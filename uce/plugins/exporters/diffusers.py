@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.runs.stored import StoredRun
-    from uce.core.runs.token_export import TokenExport
+    from uce.core import StoredRun, TokenExport
 
 LORA_NAME = "pytorch_lora_weights.safetensors"
 UNET_NAME = "unet_tensors.safetensors"
@@ -30,8 +29,8 @@ class DiffusersExporter:
     @hookimpl
     def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """NAME.safetensors with the token as its only key; for two text encoders `clip_l` and `clip_g`."""
-        from uce.core.files.writing import write_safetensors
-        from uce.core.runs.token_names import token_file, token_tensors
+        from uce.core.files import write_safetensors
+        from uce.core.runs import token_file, token_tensors
 
         for token in tokens:
             tensors = token_file(token_tensors(token.token, token.vectors))
@@ -58,8 +57,8 @@ def _how(token: TokenExport) -> str:
 
 def _write_weights(run: StoredRun, token: TokenExport, out: Path) -> list[str]:
     """LoRA matrices in one file and tensors that replace the UNet's own in another; lines that load them."""
-    from uce.core.files.writing import write_safetensors
-    from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX
+    from uce.core.files import write_safetensors
+    from uce.core.model import LORA_DOWN, LORA_UP, PREFIX
 
     weights = run.weights or {}
     lora = {name: value for name, value in weights.items() if name.endswith((LORA_DOWN, LORA_UP))}

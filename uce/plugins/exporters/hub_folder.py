@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from uce.core.runs.stored import StoredConcept, StoredRun
-    from uce.core.runs.token_export import TokenExport
+    from uce.core import StoredConcept, StoredRun, TokenExport
 
 FILE = "learned_embeds.safetensors"
 
@@ -35,8 +34,8 @@ class HubFolderExporter:
     @hookimpl
     def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """One token: everything at the top. Several: a folder for each, since loaders refuse files with two tokens."""
-        from uce.core.files.writing import write_picture, write_safetensors, write_text
-        from uce.core.runs.token_names import token_file, token_tensors
+        from uce.core.files import write_picture, write_safetensors, write_text
+        from uce.core.runs import token_file, token_tensors
 
         shown: dict[str, list[str]] = {}
         for token in tokens:
@@ -58,7 +57,7 @@ def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.I
     from PIL import Image
 
     if kind == "cut-outs" and run.has_picture:
-        from uce.core.runs.contact_sheet import cut_out
+        from uce.core.runs import cut_out
 
         return [cut_out(concept)]
     path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
@@ -69,9 +68,9 @@ def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.I
 
 
 def _write_lora(run: StoredRun, tokens: Sequence[TokenExport], out: Path) -> bool:
-    from uce.core.errors import RunFolderError
-    from uce.core.files.writing import write_safetensors
-    from uce.core.model.lora_names import is_lora
+    from uce.core import RunFolderError
+    from uce.core.files import write_safetensors
+    from uce.core.model import is_lora
     from uce.plugins.exporters.diffusers import LORA_NAME
 
     weights = run.weights

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.hookspecs import hookimpl
-from uce.core.model.map_settings import MapSettings
+from uce.core import hookimpl
+from uce.core.model import MapSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps
-    from uce.core.flow.picture import Picture
-    from uce.core.model.aggregate import Grid
-    from uce.core.model.backbone import Backbone
+    from uce.core import AttentionMaps, Backbone, Context, Picture
+    from uce.core.model import Grid
 
 
 class FeaturesExtractor:
@@ -54,10 +51,16 @@ class FeaturesExtractor:
         Source: Tang et al., "Emergent Correspondence from Image Diffusion", NeurIPS 2023 (DIFT): block 1 of Stable
         Diffusion's four, timestep 261 of 1000, features averaged over noise draws.
         """
-        from uce.core.errors import StageInputError
-        from uce.core.flow.data import AttentionMaps
-        from uce.core.model.aggregate import saliency_from
-        from uce.core.model.unet_maps import end_of_text, grid_of, mean_of_sizes, noised, read_maps, resolve_timestep
+        from uce.core import AttentionMaps, StageInputError
+        from uce.core.model import (
+            end_of_text,
+            grid_of,
+            mean_of_sizes,
+            noised,
+            read_maps,
+            resolve_timestep,
+            saliency_from,
+        )
 
         if not hasattr(backbone, "capture_features"):
             raise StageInputError(

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from uce.core.hookspecs import hookimpl
-from uce.core.model.map_settings import AttentionSettings
+from uce.core import hookimpl
+from uce.core.model import AttentionSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import AttentionMaps, Backbone, Context, Picture
 
 
 class MultiStepExtractor:
@@ -58,8 +55,8 @@ class MultiStepExtractor:
         Source: the maps of ConceptExpress (arXiv 2407.07077), section 4.1, averaged; inverted noise: DDIM inversion
         (Song, Meng, Ermon, ICLR 2021) under the empty prompt.
         """
-        from uce.core.errors import StageInputError
-        from uce.core.model.unet_maps import mean_of_passes, resolve_timestep
+        from uce.core import StageInputError
+        from uce.core.model import mean_of_passes, resolve_timestep
 
         if any(value < 0 for value in settings.timesteps):
             raise StageInputError(f"extractor.timesteps must not be negative, found {min(settings.timesteps):g}")
@@ -75,8 +72,7 @@ def _passes(
     backbone: Backbone, latents: Tensor, timesteps: list[int], settings: MultiStepExtractor.Settings, context: Context
 ) -> Iterator[tuple[Tensor, int]]:
     """(x_t, t) of every UNet pass."""
-    from uce.core.model.inversion import ddim_inversion
-    from uce.core.model.unet_maps import noised
+    from uce.core.model import ddim_inversion, noised
 
     if settings.noise == "inverted":
         inverted = ddim_inversion(backbone, latents, timesteps, settings.inversion_steps)

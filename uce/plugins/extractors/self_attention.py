@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.hookspecs import hookimpl
-from uce.core.model.map_settings import AttentionSettings
+from uce.core import hookimpl
+from uce.core.model import AttentionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import AttentionMaps
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import AttentionMaps, Backbone, Context, Picture
 
 
 class SelfAttentionExtractor:
@@ -48,8 +45,8 @@ class SelfAttentionExtractor:
 
         Source: ConceptExpress (arXiv 2407.07077), section 4.1; the reference runs at timestep 0 without noise.
         """
-        from uce.core.errors import StageInputError
-        from uce.core.model.unet_maps import mean_of_passes, noised
+        from uce.core import StageInputError
+        from uce.core.model import mean_of_passes, noised
 
         timestep = settings.timestep
         if timestep >= backbone.num_timesteps:

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, TokenPlan
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, Picture, TokenPlan
 
 
 class NearestWordsInitializer:
@@ -49,7 +46,7 @@ class NearestWordsInitializer:
         @field_validator("template")
         @classmethod
         def _one_place(cls, value: str) -> str:
-            from uce.core.training.options import require_one_place
+            from uce.core.training import require_one_place
 
             return require_one_place(value)
 
@@ -68,11 +65,9 @@ class NearestWordsInitializer:
         """
         import torch
 
-        from uce.core.errors import StageInputError
-        from uce.core.flow.data import TokenPlan
-        from uce.core.model.words import vocabulary_words, word_vectors
-        from uce.core.training.starts import concept_tokens
-        from uce.core.training.word_scores import masked_errors, word_attention
+        from uce.core import StageInputError, TokenPlan
+        from uce.core.model import vocabulary_words, word_vectors
+        from uce.core.training import concept_tokens, masked_errors, word_attention
 
         if len(concepts) == 0:
             raise StageInputError("there is no concept to find words for; localise again with other settings")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, TokenPlan
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, TokenPlan
 
 
 class RandomInitializer:
@@ -28,8 +26,8 @@ class RandomInitializer:
         Returns:
             starts float32 (K, 1, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
         """
-        from uce.core.flow.data import TokenPlan
-        from uce.core.training.starts import concept_tokens, random_starts
+        from uce.core import TokenPlan
+        from uce.core.training import concept_tokens, random_starts
 
         starts = random_starts(backbone, len(concepts), 1, context)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, TokenPlan
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, Picture, TokenPlan
 
 
 class WordSearchInitializer:
@@ -37,7 +34,7 @@ class WordSearchInitializer:
         @field_validator("template")
         @classmethod
         def _one_place(cls, value: str) -> str:
-            from uce.core.training.options import require_one_place
+            from uce.core.training import require_one_place
 
             return require_one_place(value)
 
@@ -50,9 +47,8 @@ class WordSearchInitializer:
         Returns:
             starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
         """
-        from uce.core.flow.data import TokenPlan
-        from uce.core.training.starts import concept_tokens, random_starts
-        from uce.core.training.word_scores import masked_errors
+        from uce.core import TokenPlan
+        from uce.core.training import concept_tokens, masked_errors, random_starts
 
         num = max(settings.candidates, settings.split_tokens)
         words = {name: rows[0] for name, rows in random_starts(backbone, 1, num, context).items()}

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, TokenPlan
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, TokenPlan
 
 
 class WordsInitializer:
@@ -55,9 +53,9 @@ class WordsInitializer:
 
         Source: Gal et al., ICLR 2023 (textual inversion), where a token starts from a coarse word for its thing.
         """
-        from uce.core.flow.data import TokenPlan
-        from uce.core.model.words import require_readable, word_vectors
-        from uce.core.training.starts import concept_tokens
+        from uce.core import TokenPlan
+        from uce.core.model import require_readable, word_vectors
+        from uce.core.training import concept_tokens
 
         words = words_for(len(concepts), settings.words)
         require_readable(backbone, words)
@@ -71,7 +69,7 @@ def words_for(num_concepts: int, words: list[str]) -> list[str]:
     Raises:
         StageInputError: another number of them.
     """
-    from uce.core.errors import StageInputError
+    from uce.core import StageInputError
 
     if len(words) == 1:
         return words * num_concepts

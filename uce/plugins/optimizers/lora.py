@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from uce.core.hookspecs import hookimpl
-from uce.core.training.settings import DenoisingSettings
+from uce.core import DenoisingSettings, hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, LearnedConcepts, Picture, TokenPlan
 
 _GIVEN = DenoisingSettings.model_fields
 
@@ -79,11 +75,8 @@ class LoraOptimizer:
             StageInputError: no concepts, a module that the model does not have, or a loss that is not finite.
             ModelError: the model learns tokens only.
         """
-        from uce.core.model.abilities import train_weights
-        from uce.core.model.tuning import Tuning
-        from uce.core.training.loop import count_updates, train
-        from uce.core.training.model_weights import ModelWeights
-        from uce.core.training.phases import Phases, merged, plan_from, training_identity
+        from uce.core import Tuning, train, train_weights
+        from uce.core.training import ModelWeights, Phases, count_updates, merged, plan_from, training_identity
 
         first = settings.options()
         rate = first.learning_rate * settings.token_rate

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uce.core.hookspecs import hookimpl
-from uce.core.training.settings import DenoisingSettings
+from uce.core import DenoisingSettings, hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, LearnedConcepts, Picture, TokenPlan
 
 
 class MaskedDenoisingOptimizer:
@@ -47,6 +43,6 @@ class MaskedDenoisingOptimizer:
         Raises:
             StageInputError: no concepts, or a loss that is not finite.
         """
-        from uce.core.training.loop import train
+        from uce.core import train
 
         return train(plan, concepts, backbone, image, settings.options(), context)

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.context import Context
-    from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
-    from uce.core.flow.picture import Picture
-    from uce.core.model.backbone import Backbone
+    from uce.core import Backbone, Concepts, Context, LearnedConcepts, Picture, TokenPlan
 
 TEMPLATES = [
     "a photo of {}",
@@ -71,7 +68,7 @@ class TextualInversionOptimizer:
         @field_validator("templates")
         @classmethod
         def _one_place(cls, value: list[str]) -> list[str]:
-            from uce.core.training.options import require_one_place
+            from uce.core.training import require_one_place
 
             if not value:
                 raise ValueError("must hold a prompt at least, such as a photo of {}")
@@ -96,7 +93,7 @@ class TextualInversionOptimizer:
         Raises:
             StageInputError: no concepts, or a loss that is not finite.
         """
-        from uce.core.training.crops import CropOptions, CropTraining
+        from uce.core.training import CropOptions, CropTraining
 
         options = CropOptions(**settings.model_dump())
         return CropTraining(plan, concepts, backbone, image, options, context).run()

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.flow.data import AttentionMaps, Concepts
-    from uce.core.flow.picture import Picture
+    from uce.core import AttentionMaps, Concepts, Picture
 
 WORD = "background"
 
@@ -45,8 +44,8 @@ class BackgroundRefiner:
         """
         import torch
 
-        from uce.core.flow.data import Concepts
-        from uce.core.localisation.candidates import mean_maps, saliency_scores
+        from uce.core import Concepts
+        from uce.core.localisation import mean_maps, saliency_scores
 
         shown = torch.ones(concepts.grid, dtype=torch.bool) if image is None else image.valid(concepts.grid)
         left = shown & ~concepts.masks.cpu().any(dim=0)

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import Concepts
-    from uce.core.flow.picture import Picture
+    from uce.core import Concepts, Picture
 
 FLAT = 1e-3
 ROUNDS = 10
@@ -77,7 +76,7 @@ def _likeness(concepts: Concepts, image: Picture, side: int) -> npt.NDArray[np.f
     """How much what is shown looks like background near it, in [0, 1], about `side` pixels a side."""
     import numpy as np
 
-    from uce.core.localisation.surroundings import background_likeness, colours
+    from uce.core.localisation import background_likeness, colours
 
     foreground = concepts.masks.any(dim=0).cpu().numpy()
     seen = colours(image, concepts.grid, max(1, round(side / max(concepts.grid))))

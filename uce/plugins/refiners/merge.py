@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core import AttentionMaps, Concepts
 
 
 class MergeRefiner:
@@ -47,7 +47,7 @@ class MergeRefiner:
         partition counts, touching is decided anew at every level on the masks joined so far, and a level after the
         first does not join everything into one. Where the clusterer gave no threshold, touching alone decides.
         """
-        from uce.core.localisation.finch import finch
+        from uce.core.localisation import finch_partitions
 
         if len(concepts) < 2:
             return concepts
@@ -55,12 +55,12 @@ class MergeRefiner:
         masks = concepts.masks.cpu().numpy()
 
         def joinable(labels: npt.NDArray[np.int64], distances: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-            from uce.core.localisation.regions import touching, union
+            from uce.core.localisation import touching, union
 
             pairs = touching(union(masks, labels))
             return pairs if limit is None else pairs & (distances <= limit)
 
-        partition = finch(concepts.maps.cpu().numpy(), joinable=joinable)[-1]
+        partition = finch_partitions(concepts.maps.cpu().numpy(), joinable=joinable)[-1]
         if partition.num_clusters == len(concepts):
             return concepts
         return _joined(concepts, partition.labels, attention)
@@ -70,10 +70,8 @@ def _joined(concepts: Concepts, labels: npt.NDArray[np.int64], attention: Attent
     """One concept per label: union of masks, mean of maps, score of the union, words of the parts."""
     import torch
 
-    from uce.core.flow.data import Concepts
-    from uce.core.localisation.candidates import saliency_scores
-    from uce.core.localisation.finch import mean_rows
-    from uce.core.localisation.regions import union
+    from uce.core import Concepts
+    from uce.core.localisation import mean_rows, saliency_scores, union
 
     num = int(labels.max()) + 1
     masks = torch.from_numpy(union(concepts.masks.cpu().numpy(), labels))

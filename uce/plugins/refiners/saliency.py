@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core import AttentionMaps, Concepts
 
 FLAT = 1e-6
 
@@ -40,8 +40,8 @@ class SaliencyRefiner:
         """
         from dataclasses import replace
 
-        from uce.core.errors import NothingFoundError
-        from uce.core.localisation.candidates import saliency_scores
+        from uce.core import NothingFoundError
+        from uce.core.localisation import saliency_scores
 
         spread = float(attention.saliency.max() - attention.saliency.min())
         if spread <= FLAT:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core import AttentionMaps, Concepts
 
 
 class SmoothRefiner:
@@ -41,7 +41,7 @@ class SmoothRefiner:
             As many concepts; masks that did not change keep their map. Pixel masks are dropped where any mask changed:
             put `edges` after this refiner.
         """
-        from uce.core.localisation.candidates import with_masks
+        from uce.core.localisation import with_masks
 
         masks = concepts.masks.cpu().numpy().copy()
         for index in range(len(masks)):
@@ -54,7 +54,7 @@ class SmoothRefiner:
 def _without_specks(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
     import numpy as np
 
-    from uce.core.localisation.regions import components
+    from uce.core.localisation import components
 
     parts, number = components(mask)
     if number < 2:
@@ -70,7 +70,7 @@ def _without_holes(mask: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_], s
     """Fill small enclosed areas, unless another concept lies in them."""
     import numpy as np
 
-    from uce.core.localisation.regions import components
+    from uce.core.localisation import components
 
     filled = mask.copy()
     limit = share * int(mask.sum())

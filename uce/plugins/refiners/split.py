@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from uce.core.flow.settings import Settings as BaseSettings
-from uce.core.hookspecs import hookimpl
+from uce.core import Settings as BaseSettings
+from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core import AttentionMaps, Concepts
 
 
 class SplitRefiner:
@@ -37,8 +37,7 @@ class SplitRefiner:
         """
         import numpy as np
 
-        from uce.core.localisation.candidates import with_masks
-        from uce.core.localisation.regions import components
+        from uce.core.localisation import components, with_masks
 
         masks, owners = [], []
         for index, mask in enumerate(concepts.masks.cpu().numpy()):

@@ -12,11 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.errors import ModelError, StageInputError
-from uce.core.model.attention import capture_attention, capture_outputs
-from uce.core.model.backbone import Capture, Conditioning, Inpainting, LayerMap, Prompt, resolve_dtype
-from uce.core.model.schedulers import DEFAULT_SCHEDULER
-from uce.core.model.tuning import TrainedWeights, Tuning
+from uce.core import (
+    Capture,
+    Conditioning,
+    Inpainting,
+    LayerMap,
+    ModelError,
+    Prompt,
+    StageInputError,
+    TrainedWeights,
+    Tuning,
+)
+from uce.core.model import DEFAULT_SCHEDULER, capture_attention, capture_outputs, resolve_dtype
 from uce.plugins.backbones._sd.loading import Parts
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
 

@@ -12,9 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core.errors import StageInputError
-from uce.core.model.backbone import Conditioning, Inpainting
-from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
+from uce.core import Conditioning, Inpainting, StageInputError
+from uce.core.model import DEFAULT_SCHEDULER, draws_noise, make_scheduler
 from uce.plugins.backbones._sd.prompts import ENCODER
 
 if TYPE_CHECKING:

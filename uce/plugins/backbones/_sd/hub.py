@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from uce.core.errors import ModelError
+from uce.core import ModelError
 
 _WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model", "text_encoder_2/model")
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core.errors import ModelError, not_damaged
-from uce.core.files.documents import parse_json
-from uce.core.files.writing import exists
-from uce.core.model.backbone import resolve_dtype
+from uce.core import ModelError, not_damaged
+from uce.core.files import exists, parse_json
+from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from uce.core.errors import ModelError, StageInputError
-from uce.core.model.backbone import Conditioning, Prompt
+from uce.core import Conditioning, ModelError, Prompt, StageInputError
 
 ENCODER = "clip"
 WORD_END = "</w>"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.errors import ModelError
-from uce.core.model.backbone import resolve_dtype
+from uce.core import ModelError
+from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 from uce.plugins.backbones._sd.loading import UNSUPPORTED, Parts, guarded, vae_dtype
 from uce.plugins.backbones._sd.vocabulary import clip_tokenizer

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from uce.core.errors import ModelError
-from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, TrainedWeights, Tuning, chosen_modules
+from uce.core import ModelError, TrainedWeights, Tuning
+from uce.core.model import LORA_DOWN, LORA_UP, PREFIX, chosen_modules
 from uce.plugins.backbones._sd.quiet import quiet_libraries
 
 ADAPTER = "uce"

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.core.errors import ModelError
-from uce.core.model.backbone import Conditioning
+from uce.core import Conditioning, ModelError
 from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
 from uce.plugins.backbones._sd.prompts import Reader
 from uce.plugins.backbones._sdxl.loading import XLParts

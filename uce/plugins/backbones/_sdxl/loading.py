@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uce.core.errors import ModelError
-from uce.core.model.backbone import resolve_dtype
+from uce.core import ModelError
+from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 from uce.plugins.backbones._sd.loading import (
     Parts,

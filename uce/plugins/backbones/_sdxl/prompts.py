@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from uce.core.errors import ModelError
-from uce.core.model.backbone import Conditioning, Prompt
+from uce.core import Conditioning, ModelError, Prompt
 from uce.plugins.backbones._sd.prompts import PromptReader
 from uce.plugins.backbones._sdxl.loading import XLParts
 

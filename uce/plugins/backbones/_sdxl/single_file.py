@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from uce.core.errors import ModelError
-from uce.core.model.backbone import resolve_dtype
+from uce.core import ModelError
+from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 from uce.plugins.backbones._sd.loading import vae_dtype
 from uce.plugins.backbones._sd.single_file import (
