@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pluggy
 import torch
 
 from uce.core.errors import DivergedError, NothingFoundError, OutOfMemoryError, PluginError, UceError, is_out_of_memory
@@ -26,7 +25,7 @@ from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
 from uce.core.localisation.candidates import candidate_concepts
 from uce.core.model.backbone import Backbone
-from uce.core.registry.manager import Manager
+from uce.core.registry.manager import Call, Manager
 from uce.core.work.cache import FileCheckpoint, SharedStore, StageCache, stage_key
 from uce.version import __version__
 
@@ -199,7 +198,7 @@ class Pipeline:
         else:
             self.shared.put(key, result, self.seconds[slot])
 
-    def _guarded(self, choice: Choice, call: pluggy.HookCaller, **arguments: Any) -> Any:
+    def _guarded(self, choice: Choice, call: Call, **arguments: Any) -> Any:
         """Call a plugin; a stranger's exception becomes one line and a file with the traceback."""
         try:
             return call(**arguments)
