@@ -224,7 +224,7 @@ def export(
         concepts=concepts,
         names=names,
         licence=licence,
-        assignments=list(set),
+        assignments=set,
         overwrite=overwrite,
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
 from uce.benchmarking.table import Outcome, Row, make_rows
 from uce.benchmarking.work import Plan, Report, do_run, measure
+from uce.core.config.assigned import Assignments, read_settings, section_of, without
 from uce.core.config.devices import resolve_device
 from uce.core.config.options import Options
 from uce.core.config.resolving import resolve_config
@@ -26,7 +28,7 @@ from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
 from uce.evaluation.scores import accuracy_note
-from uce.evaluation.settings import is_ours, resolve
+from uce.evaluation.settings import OURS, resolve
 from uce.truth.reading import read_truth
 
 FORMAT = 1
@@ -68,7 +70,7 @@ def benchmark(
     methods: Sequence[str] = (),
     methods_file: str | Path | None = None,
     encoder: str | Sequence[str] = (),
-    set: Sequence[str] = (),
+    set: Assignments = (),
     quick: bool = False,
     masks_only: bool = False,
     count: int | None = None,
@@ -99,13 +101,13 @@ def benchmark(
     """
     folder = Path(out)
     _check_folder(folder, resume=resume, overwrite=overwrite)
-    common = list(set)
+    common = read_settings(set)
     texts = list(methods)
     if quick:
         limit = QUICK["limit"] if limit is None else limit  # type: ignore[assignment]
         count = QUICK["count"] if count is None else count  # type: ignore[assignment]
         steps = QUICK["steps"] if steps is None else steps  # type: ignore[assignment]
-        common = [*QUICK["set"], *common]  # type: ignore[misc]
+        common = {**read_settings(QUICK["set"]), **common}  # type: ignore[arg-type]
     if not texts and methods_file is None:
         texts = list(_without_drawing(QUICK_METHODS if quick else METHODS, masks_only))
     chosen_methods = parse_methods(texts, methods_file)
@@ -114,11 +116,11 @@ def benchmark(
     for name in options:
         if name not in known:
             raise ConfigError(f"benchmark() takes no option {name!r}; allowed: {', '.join(sorted(known))}")
-    run_set = ["run.samples=0", *(text for text in common if not is_ours(text))]
+    run_set = {"run.samples": 0, **without(common, *OURS)}
     shared = {"plugin": (), "no_plugin": (), "observers": (), **options, "set": run_set}
     manager = Options(plugin=shared["plugin"], no_plugin=shared["no_plugin"]).manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
-    chosen, draw = resolve(manager, names, [text for text in common if is_ours(text)], drawing)
+    chosen, draw = resolve(manager, names, section_of(common, *OURS), drawing)
     _check_methods(chosen_methods, manager, shared, masks_only)
     encoders = {c.name: c.load(resolve_device(shared.get("device") or "auto")) for c in chosen if not masks_only}
     source = _pictures(folder, pictures, truth, objects, per_kind, limit, label)
@@ -200,7 +202,7 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
     digests = {e.name: hashlib.sha256(e.path.read_bytes()).hexdigest() for e in plan.pictures.entries}
     options = {k: v for k, v in plan.options.items() if k not in ("observers", "device") and v not in (None, (), [])}
     facts: dict[str, Any] = {
-        "options": {k: list(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in options.items()},
+        "options": {k: _recorded(v) for k, v in options.items()},
         "masks_only": plan.masks_only,
         "methods": {method.name: dict(method.document) for method in plan.own},
         "pictures": digests,
@@ -223,6 +225,13 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
     )
     for method in plan.own:
         write_text(plan.config_path(method), yaml.safe_dump(dict(method.document), sort_keys=False))
+
+
+def _recorded(value: Any) -> Any:
+    """A value as benchmark.json keeps it."""
+    if isinstance(value, Mapping):
+        return [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
+    return list(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _merged(stored: Any, facts: dict[str, Any], out: Path) -> dict[str, Any]:
