@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import yaml
 
@@ -19,8 +20,8 @@ from uce.benchmarking.table import Outcome, Row, make_rows
 from uce.benchmarking.work import Plan, Report, do_run, measure
 from uce.core.config.assigned import Assignments, read_settings, section_of, without
 from uce.core.config.devices import resolve_device
+from uce.core.config.keywords import ModelOptions, public
 from uce.core.config.options import Options
-from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError, RunFolderError
 from uce.core.files.writing import write_json, write_text
 from uce.core.flow.picture import load_rgb
@@ -58,6 +59,7 @@ class Benchmark:
         }
 
 
+@public
 def benchmark(
     out: str | Path,
     *,
@@ -80,7 +82,7 @@ def benchmark(
     resume: bool = False,
     overwrite: bool = False,
     report: Report = lambda text: None,
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> Benchmark:
     """Extraction and evaluation of several methods over a set of pictures.
 
@@ -112,16 +114,14 @@ def benchmark(
         texts = list(_without_drawing(QUICK_METHODS if quick else METHODS, masks_only))
     chosen_methods = parse_methods(texts, methods_file)
     drawing = {"count": count, "prompt": prompt, "steps": steps, "guidance": guidance}
-    known = {"model", "seed", "device", "precision", "plugin", "no_plugin", "observers"}
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"benchmark() takes no option {name!r}; allowed: {', '.join(sorted(known))}")
     run_set = {"run.samples": 0, **without(common, *OURS)}
-    shared = {"plugin": (), "no_plugin": (), "observers": (), **options, "set": run_set}
-    manager = Options(plugin=shared["plugin"], no_plugin=shared["no_plugin"]).manager()
+    asked = Options.of({**options, "set": run_set})
+    shared: dict[str, Any] = {"plugin": asked.plugin, "no_plugin": asked.no_plugin, "observers": asked.observers}
+    shared = {**options, **shared, "set": run_set}
+    manager = dataclasses.replace(asked, observers=()).manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
     chosen, draw = resolve(manager, names, section_of(common, *OURS), drawing)
-    _check_methods(chosen_methods, manager, shared, masks_only)
+    _check_methods(chosen_methods, manager, asked, masks_only)
     encoders = {c.name: c.load(resolve_device(shared.get("device") or "auto")) for c in chosen if not masks_only}
     source = _pictures(folder, pictures, truth, objects, per_kind, limit, label)
     _check_pictures(source, chosen_methods, masks_only)
@@ -151,17 +151,15 @@ def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _check_methods(methods: Sequence[Method], manager: Manager, shared: dict[str, Any], masks_only: bool) -> None:
+def _check_methods(methods: Sequence[Method], manager: Manager, asked: Options, masks_only: bool) -> None:
     """Every configuration resolves, so that a misspelt name does not show after hours."""
     for method in methods:
         if method.base is not None and masks_only:
             raise ConfigError(f"--methods: {method.name} needs tokens, which --masks-only does not learn; leave it out")
         if method.base is not None:
             continue
-        values = {"model.name": shared.get("model"), "run.seed": shared.get("seed"), "run.device": shared.get("device")}
-        values["run.precision"] = shared.get("precision")
         try:
-            resolve_config(manager, document=method.document, values=values, assignments=shared["set"])
+            asked.resolve(manager, base=method.document)
         except (ConfigError, PluginError) as error:
             raise type(error)(f"method {method.name}: {error}") from error
 
@@ -229,6 +227,8 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
 
 def _recorded(value: Any) -> Any:
     """A value as benchmark.json keeps it."""
+    if hasattr(value, "fingerprint"):  # a model that is loaded already
+        return str(value.model)
     if isinstance(value, Mapping):
         return [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
     return list(map(str, value)) if isinstance(value, list | tuple) else str(value)

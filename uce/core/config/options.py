@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -58,9 +58,9 @@ class Options:
     names: tuple[str, ...] | None = None
     device: str | None = None
     precision: str | None = None
-    plugin: tuple[str, ...] = ()
-    no_plugin: tuple[str, ...] = ()
-    observers: tuple[Any, ...] = ()
+    plugin: Sequence[str] = ()
+    no_plugin: Sequence[str] = ()
+    observers: Sequence[Any] = ()
     backbone: Backbone | None = None
 
     @classmethod

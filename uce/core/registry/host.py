@@ -26,15 +26,24 @@ def kept() -> Iterator[None]:
     Raises:
         ExitedError: in the place of SystemExit, with the traceback of whoever called it.
     """
-    put_back = [remember() for remember in _MEMORIES]
     _stdout.leave_alone()
     try:
-        yield
+        with restored():
+            yield
     except SystemExit as error:
         code = "" if error.code is None else error.code
         raise ExitedError(f"sys.exit({code})").with_traceback(error.__traceback__) from error
     finally:
         _stdout.give_back()
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """After the block working folder, settings of torch, filters of warnings and random states are as before it."""
+    put_back = [remember() for remember in _MEMORIES]
+    try:
+        yield
+    finally:
         for restore in put_back:
             restore()
 

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -39,6 +40,7 @@ from uce.core.registry.sources import from_argument
 if TYPE_CHECKING:
     from uce.core.model.backbone import Backbone
 
+Names = str | Path | Sequence[str | Path]
 GROUP = "uce"
 log = logging.getLogger(__name__)
 _HOOK_STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
@@ -261,16 +263,17 @@ def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> It
         yield Candidate(entry.name, obj, distribution, entry.dist.version if entry.dist else "", "installed")
 
 
-def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) -> Manager:
+def load_manager(plugins: Names = (), no_plugins: Names = ()) -> Manager:
     """A fresh manager with built-ins, installed plugins and those named by `--plugin`.
 
     Args:
-        plugins: arguments of `--plugin`: a path to a `.py` file, or "package.module:object".
+        plugins: arguments of `--plugin`, one or several: a path to a `.py` file, or "package.module:object".
         no_plugins: names (or distributions) to leave out; UCE_DISABLE_PLUGINS (comma-separated) adds to them.
 
     Raises:
         PluginError: a `--plugin` that cannot be loaded.
     """
+    plugins, no_plugins = _texts(plugins), _texts(no_plugins)
     manager = Manager()
     disabled = {*no_plugins, *filter(None, os.environ.get("UCE_DISABLE_PLUGINS", "").split(","))}
     for candidate in _builtin_candidates():
@@ -290,6 +293,10 @@ def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) ->
             if name not in known:
                 raise PluginError("--no-plugin: " + unknown_name("plugin", name, {p.name for p in manager.plugins}))
     return manager
+
+
+def _texts(given: Names) -> list[str]:
+    return [str(one) for one in ([given] if isinstance(given, str | Path) else given)]
 
 
 def _installed_names() -> set[str]:

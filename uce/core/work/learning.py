@@ -25,8 +25,8 @@ from uce.core.model.backbone import Backbone
 from uce.core.model.words import label_words, labels_for, nearest_words
 from uce.core.runs.facts import command_line
 from uce.core.runs.folder import RunFolder
-from uce.core.runs.token_names import token_stem
-from uce.core.work.edited_masks import _masks, _masks_as_they_lie
+from uce.core.runs.token_names import choose_concepts, name_tokens, token_stem
+from uce.core.work.edited_masks import _masks, _masks_as_they_lie, given_masks, measured
 from uce.core.work.localizing import find_concepts, write_localisation, write_names
 from uce.core.work.models import backbone_for, settle_micro_batch
 from uce.core.work.opening import Work, begin, recorded
@@ -90,6 +90,28 @@ def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
         write_picture(folder / "samples" / name, picture)
     work.pipeline.seconds["samples"] = time.perf_counter() - started
     work.manager.emit(StageFinished("samples", "backbone", None, work.pipeline.seconds["samples"]))
+
+
+def learn_masks(
+    source: PictureSource, masks: Any, options: Options, out: Path, *, resume: bool, overwrite: bool
+) -> None:
+    """All of a run, with masks that are given as arrays in the place of stages two and three."""
+    height, width = load_rgb(source).shape[:2]
+    pixel_masks = given_masks(masks, (height, width))  # refused before a model is loaded
+    work = begin(source, options, out, resume=resume, overwrite=overwrite)
+    if work.done:
+        return
+
+    def learn(work: Work) -> None:
+        concepts = measured(work, pixel_masks)
+        indexes = choose_concepts(len(concepts), work.config.run.concepts)
+        tokens = name_tokens(indexes, work.config.run.names)
+        concepts = concepts.select(indexes)
+        write_localisation(work, concepts, indexes, tokens)
+        learn_concepts(work, concepts, indexes, tokens)
+
+    with recorded(work, "done"):
+        shrinking(work, learn)
 
 
 def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool) -> None:
