@@ -72,7 +72,7 @@ def localize(
     from uce.core.flow.data import AttentionMaps
     from uce.core.work.localizing import localize_picture
     from uce.core.work.models import torch_settings
-    from uce.core.work.pipeline import Pipeline
+    from uce.core.work.pipeline import Work
 
     chosen = _options(options)
     if isinstance(image, AttentionMaps):
@@ -81,7 +81,7 @@ def localize(
         manager = chosen.manager()
         config = chosen.resolve(manager)
         with torch_settings(config):
-            return Pipeline(manager, config).localize(image)
+            return Work(manager, config).localize(image)
     return localize_picture(image, chosen, None if out is None else Path(out), resume=resume, overwrite=overwrite)
 
 

@@ -15,7 +15,7 @@ from uce.core.localisation.candidates import mean_maps, saliency_scores
 from uce.core.runs.folder import RunFolder
 from uce.core.runs.token_names import choose_concepts, name_tokens, token_stem
 from uce.core.work.cache import StageCache
-from uce.core.work.opening import Work
+from uce.core.work.pipeline import Work
 
 
 def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarray[Any, Any]]]:
@@ -72,7 +72,7 @@ def given_masks(masks: Any, size: tuple[int, int]) -> torch.Tensor:
 
 def measured(work: Work, pixel_masks: torch.Tensor) -> Concepts:
     """Concepts from masks (K, H, W) of the picture's size, scored by what the model's attention says of them."""
-    attention = work.pipeline.extract()
+    attention = work.extract()
     return _measure(attention, work.picture.to_grid(pixel_masks, attention.grid), pixel_masks)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +25,9 @@ from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
 from uce.core.work.cache import SharedStore
 from uce.core.work.models import backbone_for, settle_micro_batch, torch_settings
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A picture, ready to be worked on."""
-
-    manager: Manager
-    config: Config
-    backbone: Backbone
-    picture: Picture
-    pipeline: Pipeline
-    folder: RunFolder | None
-
-    @property
-    def done(self) -> bool:
-        """The folder holds this very run, finished."""
-        return self.folder is not None and self.folder.is_run and self.folder.read_run().get("status") == "done"
-
-    def require_folder(self) -> None:
-        """Refuse to write into a folder that is no longer the run's: what it needs besides would be missing.
-
-        Raises:
-            RunFolderError: somebody removed it, or run.json, while uce worked.
-        """
-        if self.folder is not None and not self.folder.is_run:
-            self.folder.discard()
-            raise RunFolderError(
-                f"{self.folder.path} was removed while uce worked in it; run again, and leave the folder until it ends"
-            )
 
 
 def begin(source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool) -> Work:
@@ -129,9 +99,8 @@ def open_work(
         folder.sweep()
     where = "memory" if folder is None else folder.path
     log.info("run of %s in %s: %s, %s", name, where, backbone.model, "continued" if continued else "begun")
-    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
-    return Work(manager, config, backbone, picture, pipeline, folder)
+    return Work(manager, config, backbone, picture, folder, shared)
 
 
 def _write_start(
@@ -193,8 +162,8 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     """Timings of the stages, earlier ones of the same folder included."""
     earlier = work.folder.read_run().get("stages", []) if work.folder and work.folder.is_run else []
     rows = {row["stage"]: row for row in earlier}
-    rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
-    reused = work.pipeline.reused.items()
+    rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.seconds.items() if t > 0})
+    reused = work.reused.items()
     rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
     order = [*STAGE_HOOKS, "samples"]
     return sorted(rows.values(), key=lambda row: order.index(row["stage"].partition("-")[0]))
