@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_NAME = 60
 # How the plugin is selected on the command line; a refiner comes after those that know what is background.
-_FLAGS = {stage: f"--{stage} " for stage in STAGE_HOOKS} | {"refiner": "--refiner saliency --refiner merge --refiner "}
+_FLAGS = {stage: f"--{stage} " for stage in STAGE_HOOKS} | {"refiner": "--refiner +"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import random
 import sys
@@ -10,8 +11,11 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+
+import pluggy
 
 
 class ExitedError(Exception):
@@ -61,6 +65,18 @@ def kept_between(generator: Generator[Any, Any, Any]) -> Generator[Any, None, No
     finally:
         with kept():
             generator.close()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A hook that leaves the process as it found it, whatever the plugin does: see `kept`."""
+
+    hook: pluggy.HookCaller
+
+    def __call__(self, **arguments: Any) -> Any:
+        with kept():
+            result = self.hook(**arguments)
+        return kept_between(result) if inspect.isgenerator(result) else result
 
 
 class _Stdout:

@@ -34,7 +34,7 @@ from uce.core.hookspecs import (
     hookimpl,
 )
 from uce.core.registry.examining import require_hooks
-from uce.core.registry.host import ExitedError, kept, kept_between
+from uce.core.registry.host import Call, ExitedError, kept
 from uce.core.registry.sources import from_argument
 
 if TYPE_CHECKING:
@@ -44,18 +44,6 @@ Names = str | Path | Sequence[str | Path]
 GROUP = "uce"
 log = logging.getLogger(__name__)
 _HOOK_STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
-
-
-@dataclass(frozen=True)
-class Call:
-    """A hook that leaves the process as it found it, whatever the plugin does; see `uce.core.registry.host`."""
-
-    hook: pluggy.HookCaller
-
-    def __call__(self, **arguments: Any) -> Any:
-        with kept():
-            result = self.hook(**arguments)
-        return kept_between(result) if inspect.isgenerator(result) else result
 
 
 @dataclass

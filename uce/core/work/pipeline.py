@@ -32,7 +32,8 @@ from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
 from uce.core.localisation.candidates import candidate_concepts
 from uce.core.model.backbone import Backbone
-from uce.core.registry.manager import Call, Manager
+from uce.core.registry.host import Call
+from uce.core.registry.manager import Manager
 from uce.core.runs.folder import RunFolder
 from uce.core.work.cache import FileCheckpoint, SharedStore, StageCache, stage_key
 from uce.version import __version__
