@@ -11,7 +11,7 @@ from typing import Any
 from uce.core.config.options import Options, require_same
 from uce.core.config.provenance import plugin_rows
 from uce.core.config.resolving import load_config_file
-from uce.core.errors import OutOfMemoryError, RunFolderError, UceError, is_out_of_memory
+from uce.core.errors import OutOfMemoryError, PluginError, RunFolderError, UceError, is_out_of_memory
 from uce.core.files.pictures import PictureSource, RgbArray
 from uce.core.files.writing import write_picture, write_text
 from uce.core.flow.configuration import Config
@@ -20,6 +20,7 @@ from uce.core.flow.picture import Picture, load_rgb, read_picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.model.backbone import Backbone
+from uce.core.registry.host import ExitedError, kept
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
@@ -134,7 +135,7 @@ def recorded(work: Work, status: str) -> Iterator[None]:
     A run that fails before it found anything leaves no folder behind.
     """
     try:
-        with torch_settings(work.config):
+        with torch_settings(work.config), kept():
             yield
         work.require_folder()
     except (Exception, KeyboardInterrupt) as error:
@@ -149,6 +150,8 @@ def recorded(work: Work, status: str) -> Iterator[None]:
                     folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
         with suppress(UceError):  # an observer that fails now must not hide why the run did
             work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
+        if isinstance(error, ExitedError):  # outside of a stage: a model that drew, say
+            raise PluginError(f"a plugin ended the run with {error}; take that out of it, or run without it") from error
         if is_out_of_memory(error) and not isinstance(error, UceError):  # outside of a stage: reading, drawing, writing
             raise OutOfMemoryError(f"memory ran out; {what_to_lower(work.config.run, '')}") from error
         raise
