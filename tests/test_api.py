@@ -306,3 +306,124 @@ def test_public_names() -> None:
 def test_importing_uce_is_quick() -> None:
     code = "import sys, uce, uce.core; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'PIL', 'pydantic')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_settings_may_be_what_python_code_has_at_hand(picture: Path) -> None:
+    settings = {"clusterer": {"clusters": np.int64(2)}, "run.threads": np.int32(1), "extractor.saliency_side": None}
+    as_texts = ["clusterer.clusters=2", "run.threads=1", "extractor.saliency_side=null"]
+    first, second = (
+        uce.localize(picture, model="tiny", clusterer="kmeans", refiner="none", set=given)
+        for given in (settings, as_texts)
+    )
+    assert torch.equal(first.masks, second.masks) and torch.equal(first.maps, second.maps)
+    with pytest.raises(ConfigError, match=r"clusterer.clusters: found '.*two', input should be a valid integer"):
+        uce.localize(picture, clusterer="kmeans", set={"clusterer.clusters": Path("two")})
+
+
+def test_a_loaded_model_is_taken_as_it_is(picture: Path, tmp_path: Path) -> None:
+    backbone: Any = tiny_backbone()
+    backbone.model = "mine"  # a name that no plugin knows
+    options = {**OPTIONS, "model": backbone}
+    run = uce.run(picture, tmp_path / "out", **options)
+    assert run.info["model"]["name"] == "mine" and len(run) == 2
+    with pytest.raises(ModelError, match=r"model 'mine' does not exist"):
+        uce.localize(picture, **{**options, "model": "mine"})
+    with pytest.raises(ConfigError, match=r"device is 'cuda', but the given model is loaded with 'cpu'; leave it out"):
+        uce.localize(picture, device="cuda", **options)
+
+
+def test_learn_takes_masks_as_arrays(picture: Path, tmp_path: Path, done: uce.Run) -> None:
+    masks = np.stack([concept.mask for concept in done.concepts])
+    options = {key: value for key, value in OPTIONS.items() if key not in ("clusterer", "refiner")}
+    options["set"] = {key: value for key, value in OPTIONS["set"].items() if not key.startswith("clusterer.")}
+    run = uce.learn(tmp_path / "out", image=picture, masks=masks, names="cup,cat", **options)
+    assert [concept.token for concept in run.concepts] == ["<cup>", "<cat>"] and run.info["status"] == "done"
+    assert all((mine.mask == theirs).all() for mine, theirs in zip(run.concepts, masks, strict=True))
+    assert all(torch.isfinite(concept.embedding).all() for concept in run.concepts)
+    whole = masks[0] | True
+    later = uce.learn(tmp_path / "later", image=picture, masks=[whole, masks[1].astype(np.uint8) * 255], **options)
+    assert (later.concepts[0].mask == ~masks[1]).all(), "where two overlap, the later one keeps the pixels"
+    again = uce.learn(tmp_path / "later", concepts=[1], overwrite=True)
+    assert [concept.index for concept in again.concepts] == [1], "the folder is like any other"
+
+
+@pytest.mark.parametrize(
+    ("masks", "text"),
+    [
+        ([], r"no mask is given; give one per thing"),
+        (np.zeros((1, 4, 4), bool), r"mask 0 must be \(\d+, \d+\) as the picture is, found \(4, 4\)"),
+        ("empty", r"mask 1 is empty or covered by later masks"),
+        ("float", r"mask 0 holds float64; compare it with a threshold first"),
+    ],
+)
+def test_masks_that_cannot_be_learned(picture: Path, tmp_path: Path, masks: Any, text: str) -> None:
+    height, width = Image.open(picture).size[::-1]
+    if isinstance(masks, str) and masks == "empty":
+        masks = [np.ones((height, width), bool), np.zeros((height, width), bool)]
+    elif isinstance(masks, str):
+        masks = np.ones((1, height, width))
+    with pytest.raises(StageInputError, match=text):
+        uce.learn(tmp_path / "out", image=picture, masks=masks, model="tiny")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match=r"uce.learn: image and masks belong together"):
+        uce.learn(tmp_path / "out", image=picture)
+
+
+PLUGIN = """
+import os, sys, warnings
+import torch
+import uce
+from uce.core import Clusters
+
+class Careless:
+    name = "careless"
+
+    class Settings(uce.Settings):
+        leave: bool = False
+
+    @uce.hookimpl
+    def uce_cluster(self, attention, settings):
+        print("a plugin prints")
+        os.chdir("/")
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(3)
+        torch.manual_seed(0)
+        warnings.simplefilter("error")
+        if settings.leave:
+            sys.exit(0)
+        return Clusters(torch.arange(attention.saliency.numel()).reshape(attention.grid) % 2)
+"""
+
+
+def test_a_plugin_file_is_one_text_and_cannot_hurt_its_host(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "careless.py"
+    file.write_text(PLUGIN)
+
+    def state() -> list[Any]:
+        return [Path.cwd(), torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().tolist()]
+
+    before = state()
+    options: dict[str, Any] = {"model": "tiny", "clusterer": "careless", "refiner": "none", "set": ["run.threads=1"]}
+    assert len(uce.localize(picture, plugin=str(file), **options)) == 2
+    assert state() == before
+    assert tuple(capsys.readouterr()) == ("", "a plugin prints\n")
+    leaving = {**options, "set": ["run.threads=1", "clusterer.leave=true"]}
+    with pytest.raises(PluginError, match=r"clusterer 'careless' \(.*careless.py\) raised ExitedError: sys.exit\(0\)"):
+        uce.localize(picture, tmp_path / "out", plugin=file, **leaving)
+    assert state() == before and not (tmp_path / "out" / "run.json").exists(), "no run that looks as if it went on"
+    batch = uce.batch(picture, tmp_path / "batch", plugin=[file], localize_only=True, **leaving)
+    assert "raised ExitedError: sys.exit(0)" in batch.failures[0]["error"], "the batch goes on"
+    grid = uce.ablate(picture, tmp_path / "grid", vary={"clusterer": ["careless", "kmeans"]}, plugin=str(file),
+                      localize_only=True, model="tiny", refiner="none", set=["run.threads=1"])  # fmt: skip
+    assert grid.failures == []
+
+
+def test_misspelt_observers_are_refused(picture: Path) -> None:
+    class Listener:
+        @uce.hookimpl
+        def uce_run_startd(self, event: Any) -> None: ...
+
+    with pytest.raises(PluginError, match=r"observers: Listener: unknown hook 'uce_run_startd'.*'uce_run_started'"):
+        uce.localize(picture, observers=[Listener()], **OPTIONS)

@@ -107,7 +107,7 @@ def test_what_it_prints(cli: Cli, folder: Path) -> None:
     document = json.loads(out)
     assert code == 0 and document["module"] == "my_drop" and "README.md" in document["files"]
     assert document["next"][0] == "pip install -e 'new folder/deep/my-drop'"
-    assert document["next"][1] == "uce run PICTURE -o out --refiner saliency --refiner merge --refiner my-drop"
+    assert document["next"][1] == "uce run PICTURE -o out --refiner +my-drop"
     assert (folder / "new folder" / "deep" / "my-drop" / "my_drop.py").is_file()
 
 

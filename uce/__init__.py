@@ -25,6 +25,7 @@ _HOMES = {
     "push": "uce.api",
     "Library": "uce.tokens.library",
     "load": "uce.api",
+    "draw": "uce.tokens.drawing",
     "evaluate": "uce.evaluation.evaluate",
     "benchmark": "uce.benchmarking.benchmark",
     "model_path": "uce.api",
@@ -51,6 +52,7 @@ __all__ = [
     "ablate",
     "batch",
     "benchmark",
+    "draw",
     "evaluate",
     "export",
     "generate",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from uce.core.work.held import Concept, Run
     from uce.evaluation.evaluate import evaluate
     from uce.reporting.report import report
+    from uce.tokens.drawing import draw
     from uce.tokens.library import Library
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from uce.core.config.keywords import DrawOptions, ExportOptions, FollowedOptions, Names, RunOptions, public
 from uce.core.errors import ConfigError, ModelError, unknown_name
 from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from uce.ablation.result import Ablation
+    from uce.core.config.assigned import Assignments
     from uce.core.config.options import Options
     from uce.core.files.pictures import PictureSource
-    from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core.flow.data import ArrayLike, AttentionMaps, Concepts
     from uce.tokens.exporting import Exported
     from uce.tokens.pushing import Pushed
 
@@ -47,12 +49,21 @@ def load(folder: str | Path) -> Run:
     return run
 
 
-def localize(image: AttentionMaps | PictureSource, out: str | Path | None = None, **options: Any) -> Concepts:
+@public
+def localize(
+    image: AttentionMaps | PictureSource,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Unpack[FollowedOptions],
+) -> Concepts:
     """Find the things in a picture, without learning tokens.
 
     Args:
         image: a picture (path, PIL picture or array: stages one to three), or `AttentionMaps` (stages two and three).
         out: a run folder to write, as `uce localize` does; None writes nothing.
+        resume, overwrite: continue an interrupted run in `out`, or replace it.
         options: as `run`.
 
     Returns:
@@ -61,9 +72,8 @@ def localize(image: AttentionMaps | PictureSource, out: str | Path | None = None
     from uce.core.flow.data import AttentionMaps
     from uce.core.work.localizing import localize_picture
     from uce.core.work.models import torch_settings
-    from uce.core.work.pipeline import Pipeline
+    from uce.core.work.pipeline import Work
 
-    resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     chosen = _options(options)
     if isinstance(image, AttentionMaps):
         if out is not None:
@@ -71,11 +81,19 @@ def localize(image: AttentionMaps | PictureSource, out: str | Path | None = None
         manager = chosen.manager()
         config = chosen.resolve(manager)
         with torch_settings(config):
-            return Pipeline(manager, config).localize(image)
+            return Work(manager, config).localize(image)
     return localize_picture(image, chosen, None if out is None else Path(out), resume=resume, overwrite=overwrite)
 
 
-def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrite: bool = False, **options: Any) -> Run:
+@public
+def run(
+    image: PictureSource,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Unpack[FollowedOptions],
+) -> Run:
     """Find the things in a picture and learn a token for each.
 
     Args:
@@ -83,10 +101,11 @@ def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrit
         out: the run folder.
         resume: continue an interrupted run in `out`.
         overwrite: replace the run in `out`.
-        options: `model`, `extractor`, `clusterer`, `refiner` (a name or a list), `initializer`, `optimizer`, `set`
-            (["optimizer.steps=200"] or {"optimizer.steps": 200}), `config`, `preset`, `seed`, `concepts`, `names`,
-            `device`, `precision`, `plugin`, `no_plugin`, `observers` (objects with observer hooks), `tracker`
-            ("tensorboard", "trackio", "wandb", or a list).
+        options: `model` (a name, a path, or a model that is loaded already), `extractor`, `clusterer`, `refiner` (a
+            name, "a+b" or a list; a "+" in front appends to the preset's chain), `initializer`, `optimizer`, `set`
+            (["optimizer.steps=200"], {"optimizer.steps": 200} or {"optimizer": {"steps": 200}}), `config`, `preset`,
+            `seed`, `concepts`, `names`, `device`, `precision`, `plugin` (a file, or a list), `no_plugin`, `observers`
+            (objects with observer hooks), `tracker` ("tensorboard", "trackio", "wandb", or a list).
 
     Raises:
         UceError: the input, a setting or a plugin is at fault; the text says what to do.
@@ -97,21 +116,40 @@ def run(image: PictureSource, out: str | Path, *, resume: bool = False, overwrit
     return load(out)
 
 
-def learn(folder: str | Path, *, resume: bool = False, overwrite: bool = False, **options: Any) -> Run:
-    """Learn a token for every mask as it lies in `folder`/masks now.
+@public
+def learn(
+    folder: str | Path,
+    *,
+    image: PictureSource | None = None,
+    masks: Sequence[ArrayLike] | ArrayLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Unpack[FollowedOptions],
+) -> Run:
+    """Learn a token for every mask as it lies in `folder`/masks now, or for masks that are given as arrays.
 
     Args:
-        folder: what `localize` (or `run`) wrote; masks may have been edited, removed or added.
+        folder: what `localize` (or `run`) wrote; masks may have been edited, removed or added. With `image` and
+            `masks`, the run folder to write.
+        image: the picture that `masks` belong to: path, PIL picture, or array (H, W[, 3 or 4]).
+        masks: one per thing, (K, H, W) or K arrays (H, W) at the picture's size, boolean or whole numbers of which 0
+            is outside; where two overlap, the later one keeps the pixels.
         resume: continue an interrupted learning.
         overwrite: learn again where tokens are there already.
         options: as `run`.
     """
-    from uce.core.work.learning import learn_folder
+    from uce.core.work.learning import learn_folder, learn_masks
 
+    if (image is None) != (masks is None):
+        raise ConfigError("uce.learn: image and masks belong together; give both, or a folder that uce.localize wrote")
+    if image is not None and masks is not None:
+        learn_masks(image, masks, _options(options), Path(folder), resume=resume, overwrite=overwrite)
+        return load(folder)
     learn_folder(Path(folder), _options(options), resume=resume, overwrite=overwrite)
     return load(folder)
 
 
+@public
 def ablate(
     images: PictureSource | Sequence[PictureSource],
     out: str | Path,
@@ -122,7 +160,7 @@ def ablate(
     truth: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Ablation:
     """Run the same pictures under many configurations and compare; what cells share is computed once.
 
@@ -152,7 +190,7 @@ def ablate(
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     run_ablation(
         sources,
-        Options(**options),
+        Options.of(options),
         Path(out),
         vary=vary,
         one_at_a_time=one_at_a_time,
@@ -164,11 +202,12 @@ def ablate(
     return Ablation(AblationFolder(Path(out)))
 
 
+@public
 def generate(
     prompts: str | Sequence[str],
     run: str | Path | Run | Sequence[str | Path | Run] = (),
     out: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[DrawOptions],
 ) -> list[Image.Image]:
     """Draw pictures with tokens of runs and of the library.
 
@@ -187,6 +226,7 @@ def generate(
     return draw(prompts, run, out, **options).pictures
 
 
+@public
 def export(
     run: str | Path | Run,
     to: str,
@@ -195,8 +235,8 @@ def export(
     concepts: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
     licence: str | None = None,
-    set: Sequence[str] = (),
-    plugin: Sequence[str] = (),
+    set: Assignments = (),
+    plugin: Names = (),
     overwrite: bool = False,
 ) -> Exported:
     """Write a run's tokens as another program reads them.
@@ -208,7 +248,7 @@ def export(
         concepts: indexes of the concepts to take; None takes all.
         names: what the tokens are to be called there, in order.
         licence: goes into every file's header, such as "cc-by-4.0".
-        set: the exporter's settings, such as ["exporter.weights=false"].
+        set: the exporter's settings, such as ["exporter.weights=false"] or {"exporter.weights": False}.
 
     Raises:
         UceError: nothing was written.
@@ -224,13 +264,18 @@ def export(
         concepts=concepts,
         names=names,
         licence=licence,
-        assignments=list(set),
+        assignments=set,
         overwrite=overwrite,
     )
 
 
+@public
 def import_tokens(
-    files: str | Path | Sequence[str | Path], out: str | Path, *, overwrite: bool = False, **options: Any
+    files: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    **options: Unpack[RunOptions],
 ) -> Run:
     """Turn embedding files of any layout into a run folder that draws.
 
@@ -246,10 +291,11 @@ def import_tokens(
     from uce.tokens.importing import import_files
 
     paths = [files] if isinstance(files, str | Path) else list(files)
-    import_files([Path(path) for path in paths], Path(out), Options(**options), overwrite=overwrite)
+    import_files([Path(path) for path in paths], Path(out), Options.of(options), overwrite=overwrite)
     return load(out)
 
 
+@public
 def push(
     run: str | Path | Run,
     repository: str,
@@ -257,7 +303,7 @@ def push(
     *,
     dry_run: bool = False,
     private: bool = False,
-    **options: Any,
+    **options: Unpack[ExportOptions],
 ) -> Pushed:
     """Upload a run's tokens to the Hugging Face hub as a model repository, with a model card.
 
@@ -283,13 +329,14 @@ def push(
     )
 
 
-def _options(given: dict[str, Any]) -> Options:
+def _options(options: FollowedOptions) -> Options:
     """Options as `run` takes them: names of trackers become observers."""
     from uce.core.config.options import Options
     from uce.reporting.tracking import trackers
 
-    observers = (*given.pop("observers", ()), *trackers(given.pop("tracker", ())))
-    return Options(**given, observers=observers)
+    given: dict[str, Any] = {**options}
+    followed = trackers(given.pop("tracker", ()))
+    return Options.of({**given, "observers": (*given.get("observers", ()), *followed)})
 
 
 __all__ = [

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 import uce
 from uce.cli import main
+from uce.core.config.resolving import load_config_file
 from uce.core.files import pictures as picture_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,3 +186,63 @@ def test_a_truncated_pipe(picture: Path, cli: Cli, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "stdin", Piped(picture.read_bytes()[:200]))
     code, _, err = cli("run", "-", "-o", tmp_path / "out")
     assert code == 2 and "picture 'standard input' is truncated or damaged" in err
+
+
+PRINTING = """
+import sys
+import uce
+from uce.core import Clusters
+
+print("imported")
+
+class Printing:
+    name = "printing"
+
+    class Settings(uce.Settings):
+        leave: bool = False
+
+    @uce.hookimpl
+    def uce_cluster(self, attention, settings):
+        print("at work")
+        if settings.leave:
+            sys.exit(0)
+        return Clusters((attention.saliency > attention.saliency.mean()).long())
+"""
+
+
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        main(list(arguments))
+    return leaving.value.code, *capsys.readouterr()
+
+
+def test_dropped_settings_are_said_in_the_first_line(
+    picture: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = ended(capsys, "localize", str(picture), "-o", str(tmp_path / "out"), *flags)
+    assert code == 0 and out.splitlines()[0] == "settings dropped with their plugins: refiner edges (band)"
+    appended = [*flags[:4], "--refiner", "+none", *flags[-2:]]
+    code, out, _ = ended(capsys, "localize", str(picture), "-o", str(tmp_path / "more"), *appended)
+    assert code == 0 and out.startswith("model ")
+    chain = load_config_file(tmp_path / "more" / "config.yaml")["refiner"]["chain"]
+    assert chain == ["saliency", "merge", "split", "smooth", "edges", "none"]
+
+
+def test_a_plugin_that_prints_or_leaves_does_not_hurt_the_command_line(
+    picture: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "printing.py"
+    file.write_text(PRINTING)
+    chosen = [*flags[:2], "--clusterer", "printing", "--refiner", "none", "--plugin", str(file)]
+    out = str(tmp_path / "out")
+    code, document, rest = ended(capsys, "localize", str(picture), "-o", out, *chosen, "--json")
+    assert code == 0 and json.loads(document)["concepts"]
+    assert "imported" in rest and "at work" in rest
+    _, listed, _ = ended(capsys, "plugins", "--json", "--plugin", str(file))
+    assert "printing" in {plugin["name"] for plugin in json.loads(listed)["plugins"]}
+    leaving = [*chosen, "--set", "clusterer.leave=true"]
+    for command in (["localize", str(picture), "-o", out, "--overwrite"], ["batch", str(picture), "-o", f"{out}-b"],
+                    ["ablate", str(picture), "-o", f"{out}-a", "--vary", "seed=0"]):  # fmt: skip
+        code, _, rest = ended(capsys, *command, *leaving)
+        assert code == 2 and "raised ExitedError: sys.exit(0)" in rest, command[0]

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from uce.core.config.options import Options
-from uce.core.config.resolving import SINGLE_STAGES
 from uce.core.errors import ConfigError, UceError, unknown_name
 from uce.core.flow.configuration import Config
+from uce.core.flow.stages import SINGLE_STAGES
 from uce.core.registry.manager import Manager
 
 FLAGS = (*SINGLE_STAGES, "refiner", "model", "preset", "seed")
@@ -59,16 +59,8 @@ class Cell:
         given: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for key, value in self.changes.items():
-            if key == "refiner":
-                given[key] = value.split("+")
-            elif key in FLAGS:
-                given[key] = value
-            else:
-                settings[key] = value
-        if isinstance(base.set, Mapping):
-            given["set"] = {**base.set, **settings}
-        else:
-            given["set"] = [*base.set, *(f"{key}={_yaml(value)}" for key, value in settings.items())]
+            (given if key in FLAGS else settings)[key] = value
+        given["set"] = {**base.set, **settings}
         return dataclasses.replace(base, **given)
 
 

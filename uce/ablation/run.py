@@ -23,7 +23,8 @@ from uce.core.runs.facts import command_line, now
 from uce.core.work.attempts import FINISHED, attempt
 from uce.core.work.cache import SharedStore
 from uce.core.work.models import backbone_for, settle_micro_batch
-from uce.core.work.opening import Work, open_work, stage_rows
+from uce.core.work.opening import open_work, stage_rows
+from uce.core.work.pipeline import Work
 from uce.version import __version__
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from uce.batching.folder import BatchFolder
 from uce.batching.result import Batch
+from uce.core.config.keywords import RunOptions, public
 
 
+@public
 def batch(
     sources: str | Path | Sequence[str | Path],
     out: str | Path,
@@ -18,7 +20,7 @@ def batch(
     workers: int | None = None,
     localize_only: bool = False,
     overwrite: bool = False,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Batch:
     """Run many pictures with one configuration; what is finished is never done again.
 
@@ -42,7 +44,7 @@ def batch(
 
     run_batch(
         [sources] if isinstance(sources, str | Path) else list(sources),
-        Options(**options),
+        Options.of(options),
         Path(out),
         executor=executor,
         workers=workers,

@@ -17,8 +17,9 @@ from uce.batching.index import Index, Row, row_of
 from uce.batching.names import Named, give_names, read_names, write_names
 from uce.batching.page import write_page
 from uce.batching.sources import Entry, read_sources
+from uce.core.config.assigned import keys_of, without
 from uce.core.config.options import Options, differences
-from uce.core.config.resolving import load_config_file, parse_assignment, validate_settings
+from uce.core.config.resolving import load_config_file, validate_settings
 from uce.core.errors import ConfigError, PluginError, UceError
 from uce.core.flow.configuration import Config
 from uce.core.flow.events import PictureFinished
@@ -103,21 +104,12 @@ def _ask(
     """Check the executor, its settings and the sources."""
     manager = options.manager()
     info = manager.get("executor", executor)
-    given = options.set if isinstance(options.set, Mapping) else dict(_split(text) for text in options.set)
-    own = {key.removeprefix("executor."): value for key, value in given.items() if key.startswith("executor.")}
+    own = keys_of(options.set, "executor")
     if workers is not None:
         own["workers"] = workers
-    settings = validate_settings(info.settings_class, own, "executor")
-    rest: Any = {key: value for key, value in given.items() if not key.startswith("executor.")}
-    if not isinstance(options.set, Mapping):
-        rest = [text for text in options.set if not text.strip().startswith("executor.")]
-    options = dataclasses.replace(options, set=rest)
+    settings = validate_settings(info.settings_class, own, "executor", info)
+    options = dataclasses.replace(options, set=without(options.set, "executor"))
     return Asked(options, manager, read_sources(sources), info, settings, localize_only)
-
-
-def _split(text: str) -> tuple[str, Any]:
-    parts, value = parse_assignment(text)
-    return ".".join(parts), value
 
 
 def _plan(asked: Asked, folder: BatchFolder, overwrite: bool) -> Plan:
@@ -148,9 +140,7 @@ def _pinned(options: Options, document: Mapping[str, Any] | None) -> Options:
         f"run.{key}": document["config"]["run"][key] for key in ("threads", "micro_batch")
     }  # fmt: skip
     pinned = {key: value for key, value in pinned.items() if key.removeprefix("run.") not in (run or {})}
-    if isinstance(options.set, Mapping):
-        return dataclasses.replace(options, set={**pinned, **options.set})
-    return dataclasses.replace(options, set=[*(f"{key}={value}" for key, value in pinned.items()), *options.set])
+    return dataclasses.replace(options, set={**pinned, **options.set})
 
 
 def _require_same(document: Mapping[str, Any], config: Config, localize_only: bool, path: Path) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uce.core.config.resolving import SINGLE_STAGES
+from uce.core.config.assigned import parse_chain
 from uce.core.errors import ConfigError, ImageError, unknown_name
 from uce.core.files.datasets import is_row, is_saved, list_rows
 from uce.core.files.documents import parse_json, parse_yaml, shown
 from uce.core.files.urls import find_urls, is_url, read_url
+from uce.core.flow.stages import SINGLE_STAGES
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
@@ -183,7 +184,7 @@ def _options(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif key == "names":
             options[key] = [str(part) for part in _parts(value)]
         elif key == "refiner":
-            options[key] = [str(part) for part in (value.split("+") if isinstance(value, str) else _parts(value))]
+            options[key] = parse_chain(value if isinstance(value, str) else _parts(value), f"{where}: refiner")
         elif key in COLUMNS:
             if key not in ("image", "name"):
                 options[key] = str(value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import yaml
 
@@ -16,9 +18,10 @@ from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
 from uce.benchmarking.table import Outcome, Row, make_rows
 from uce.benchmarking.work import Plan, Report, do_run, measure
+from uce.core.config.assigned import Assignments, read_settings, section_of, without
 from uce.core.config.devices import resolve_device
+from uce.core.config.keywords import ModelOptions, public
 from uce.core.config.options import Options
-from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError, RunFolderError
 from uce.core.files.writing import write_json, write_text
 from uce.core.flow.picture import load_rgb
@@ -26,7 +29,7 @@ from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
 from uce.evaluation.scores import accuracy_note
-from uce.evaluation.settings import is_ours, resolve
+from uce.evaluation.settings import OURS, resolve
 from uce.truth.reading import read_truth
 
 FORMAT = 1
@@ -56,6 +59,7 @@ class Benchmark:
         }
 
 
+@public
 def benchmark(
     out: str | Path,
     *,
@@ -68,7 +72,7 @@ def benchmark(
     methods: Sequence[str] = (),
     methods_file: str | Path | None = None,
     encoder: str | Sequence[str] = (),
-    set: Sequence[str] = (),
+    set: Assignments = (),
     quick: bool = False,
     masks_only: bool = False,
     count: int | None = None,
@@ -78,7 +82,7 @@ def benchmark(
     resume: bool = False,
     overwrite: bool = False,
     report: Report = lambda text: None,
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> Benchmark:
     """Extraction and evaluation of several methods over a set of pictures.
 
@@ -99,27 +103,25 @@ def benchmark(
     """
     folder = Path(out)
     _check_folder(folder, resume=resume, overwrite=overwrite)
-    common = list(set)
+    common = read_settings(set)
     texts = list(methods)
     if quick:
         limit = QUICK["limit"] if limit is None else limit  # type: ignore[assignment]
         count = QUICK["count"] if count is None else count  # type: ignore[assignment]
         steps = QUICK["steps"] if steps is None else steps  # type: ignore[assignment]
-        common = [*QUICK["set"], *common]  # type: ignore[misc]
+        common = {**read_settings(QUICK["set"]), **common}  # type: ignore[arg-type]
     if not texts and methods_file is None:
         texts = list(_without_drawing(QUICK_METHODS if quick else METHODS, masks_only))
     chosen_methods = parse_methods(texts, methods_file)
     drawing = {"count": count, "prompt": prompt, "steps": steps, "guidance": guidance}
-    known = {"model", "seed", "device", "precision", "plugin", "no_plugin", "observers"}
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"benchmark() takes no option {name!r}; allowed: {', '.join(sorted(known))}")
-    run_set = ["run.samples=0", *(text for text in common if not is_ours(text))]
-    shared = {"plugin": (), "no_plugin": (), "observers": (), **options, "set": run_set}
-    manager = Options(plugin=shared["plugin"], no_plugin=shared["no_plugin"]).manager()
+    run_set = {"run.samples": 0, **without(common, *OURS)}
+    asked = Options.of({**options, "set": run_set})
+    shared: dict[str, Any] = {"plugin": asked.plugin, "no_plugin": asked.no_plugin, "observers": asked.observers}
+    shared = {**options, **shared, "set": run_set}
+    manager = dataclasses.replace(asked, observers=()).manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
-    chosen, draw = resolve(manager, names, [text for text in common if is_ours(text)], drawing)
-    _check_methods(chosen_methods, manager, shared, masks_only)
+    chosen, draw = resolve(manager, names, section_of(common, *OURS), drawing)
+    _check_methods(chosen_methods, manager, asked, masks_only)
     encoders = {c.name: c.load(resolve_device(shared.get("device") or "auto")) for c in chosen if not masks_only}
     source = _pictures(folder, pictures, truth, objects, per_kind, limit, label)
     _check_pictures(source, chosen_methods, masks_only)
@@ -149,17 +151,15 @@ def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _check_methods(methods: Sequence[Method], manager: Manager, shared: dict[str, Any], masks_only: bool) -> None:
+def _check_methods(methods: Sequence[Method], manager: Manager, asked: Options, masks_only: bool) -> None:
     """Every configuration resolves, so that a misspelt name does not show after hours."""
     for method in methods:
         if method.base is not None and masks_only:
             raise ConfigError(f"--methods: {method.name} needs tokens, which --masks-only does not learn; leave it out")
         if method.base is not None:
             continue
-        values = {"model.name": shared.get("model"), "run.seed": shared.get("seed"), "run.device": shared.get("device")}
-        values["run.precision"] = shared.get("precision")
         try:
-            resolve_config(manager, document=method.document, values=values, assignments=shared["set"])
+            asked.resolve(manager, base=method.document)
         except (ConfigError, PluginError) as error:
             raise type(error)(f"method {method.name}: {error}") from error
 
@@ -200,7 +200,7 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
     digests = {e.name: hashlib.sha256(e.path.read_bytes()).hexdigest() for e in plan.pictures.entries}
     options = {k: v for k, v in plan.options.items() if k not in ("observers", "device") and v not in (None, (), [])}
     facts: dict[str, Any] = {
-        "options": {k: list(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in options.items()},
+        "options": {k: _recorded(v) for k, v in options.items()},
         "masks_only": plan.masks_only,
         "methods": {method.name: dict(method.document) for method in plan.own},
         "pictures": digests,
@@ -223,6 +223,15 @@ def _begin(plan: Plan, *, resume: bool, overwrite: bool) -> None:
     )
     for method in plan.own:
         write_text(plan.config_path(method), yaml.safe_dump(dict(method.document), sort_keys=False))
+
+
+def _recorded(value: Any) -> Any:
+    """A value as benchmark.json keeps it."""
+    if hasattr(value, "fingerprint"):  # a model that is loaded already
+        return str(value.model)
+    if isinstance(value, Mapping):
+        return [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
+    return list(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _merged(stored: Any, facts: dict[str, Any], out: Path) -> dict[str, Any]:

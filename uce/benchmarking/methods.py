@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from uce.core.config.assigned import parse_assignment, parse_chain
 from uce.core.config.presets import PRESETS
-from uce.core.config.resolving import SINGLE_STAGES, load_config_file, parse_assignment
+from uce.core.config.resolving import load_config_file
 from uce.core.errors import ConfigError, unknown_name
+from uce.core.flow.stages import SINGLE_STAGES
 
 KEYS = (*SINGLE_STAGES, "refiner", "model", "run", "preset")
 
@@ -118,7 +120,7 @@ def _document(text: str, body: str) -> dict[str, Any]:
             place = _section(document, parts[:-1])
             place[parts[-1]] = parse_assignment(pair)[1]
         elif parts[0] == "refiner":
-            _section(document, ["refiner"])["chain"] = value.split("+")
+            _section(document, ["refiner"])["chain"] = parse_chain(value, f"--methods {text}: refiner")
         elif parts[0] in ("preset", "tokens-of", "base"):
             document[parts[0]] = value
         else:

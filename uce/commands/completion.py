@@ -13,8 +13,9 @@ from typing import Any
 
 import typer
 
+from uce.core.flow.stages import STAGES
+
 Offers = list[tuple[str, str]]
-STAGES = ("extractor", "clusterer", "refiner", "initializer", "optimizer")
 
 
 def _matching(found: Iterable[tuple[str, str]], incomplete: str) -> Offers:

@@ -71,7 +71,8 @@ def _plugins() -> dict[str, Any]:
     from uce.core.registry.manager import load_manager
 
     manager = load_manager()
-    return {"count": len(manager.plugins), "failures": [failure.__dict__ for failure in manager.failures]}
+    failures = [failure.__dict__ for failure in manager.failures]
+    return {"count": len(manager.plugins), "failures": failures, "clashes": [str(clash) for clash in manager.clashes]}
 
 
 def _print_report(report: dict[str, Any]) -> None:
@@ -85,6 +86,8 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"plugins       {report['plugins']['count']}")
     for failure in report["plugins"]["failures"]:
         print(f"  not loaded: {failure['name']} of {failure['distribution']}: {failure['cause']}")
+    for clash in report["plugins"]["clashes"]:
+        print(f"  not to be chosen: {clash}")
 
 
 def sample_picture(side: int = 256) -> Any:
@@ -109,7 +112,7 @@ def _try_model(model: str, device: str | None, precision: str | None, checks: li
         out = Path(folder) / "run"
 
         def load() -> str:
-            chosen = Options(**options)
+            chosen = Options.of(options)
             manager = chosen.manager()
             backbone = backbone_for(manager, chosen.resolve(manager))
             return backbone.description

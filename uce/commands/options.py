@@ -48,7 +48,7 @@ Refiner = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="Mask refinement; repeat for a chain.",
+        help="Mask refinement; a+b or repeat for a chain, +a to append.",
         rich_help_panel=STAGES,
         autocompletion=complete.plugins("refiner"),
     ),

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from uce.core.config.assigned import Assignments
 from uce.core.config.devices import resolve_device
+from uce.core.config.keywords import Names, public
+from uce.core.config.options import Options
 from uce.core.errors import ConfigError, RunFolderError
 from uce.core.files.writing import write_json
-from uce.core.registry.manager import Manager, load_manager
+from uce.core.registry.manager import Manager
 from uce.core.work.held import Run
 from uce.evaluation.pictures import RunPictures, gather, require_learned, tokens_digest
 from uce.evaluation.scores import RunFeatures, RunScores, accuracy_note, encode_run, pooled, score_runs
@@ -186,11 +189,12 @@ def _concept_rows(run: Run, scores: RunScores) -> list[dict[str, Any]]:
     return rows
 
 
+@public
 def evaluate(
     runs: str | Path | Run | Sequence[str | Path | Run],
     *,
     encoder: str | Sequence[str] = (),
-    set: Sequence[str] = (),
+    set: Assignments = (),
     truth: str | Path | None = None,
     masks_only: bool = False,
     count: int | None = None,
@@ -199,8 +203,8 @@ def evaluate(
     steps: int | None = None,
     guidance: float | None = None,
     device: str | None = None,
-    plugin: Sequence[str] = (),
-    no_plugin: Sequence[str] = (),
+    plugin: Names = (),
+    no_plugin: Names = (),
     report: Report = lambda text: None,
 ) -> Evaluation:
     """The protocol's numbers for finished runs, measured together.
@@ -208,7 +212,7 @@ def evaluate(
     Args:
         runs: runs or their folders. ACC is measured among the concepts of all of them.
         encoder: names of encoder plugins; none: efficientnet-lite0.
-        set: texts such as "encoder.model=FOLDER", "encoder.clip.model=FOLDER", "evaluate.fill=black".
+        set: such as ["encoder.model=FOLDER", "encoder.clip.model=FOLDER"] or {"evaluate.fill": "black"}.
         truth: a folder of true masks (see `uce.truth.reading.read_truth`); adds IoU, recall, precision, ARI and the
             count's error.
         masks_only: only those; runs need no tokens.
@@ -221,7 +225,8 @@ def evaluate(
     from uce.api import load
 
     given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
-    manager = load_manager(plugin, no_plugin)
+    options = Options.of({"plugin": plugin, "no_plugin": no_plugin})
+    manager = options.manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
     values = {"count": count, "prompt": prompt, "seed": seed, "steps": steps, "guidance": guidance}
     chosen, settings = resolve(manager, names, set, values)
@@ -234,6 +239,6 @@ def evaluate(
         truth=truth,
         masks_only=masks_only,
         device=device,
-        plugin=plugin,
+        plugin=options.plugin,
         report=report,
     )

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from uce.core.config.resolving import parse_assignment, validate_settings
+from uce.core.config.assigned import Assignments, read_settings
+from uce.core.config.resolving import validate_settings
 from uce.core.errors import ConfigError, PluginError, unknown_name
 from uce.core.flow.settings import Settings
 from uce.core.model.encoder import Encoder
@@ -65,19 +66,18 @@ class Chosen:
         return encoder
 
 
-def is_ours(assignment: str) -> bool:
-    """Whether a text of `--set` is for the evaluation rather than for the run."""
-    return assignment.strip().startswith(("encoder.", "evaluate."))
+OURS = ("encoder", "evaluate")
+"""Sections of `--set` that are for the evaluation rather than for the run."""
 
 
 def resolve(
-    manager: Manager, encoders: Sequence[str], assignments: Sequence[str], values: Mapping[str, Any]
+    manager: Manager, encoders: Sequence[str], assignments: Assignments, values: Mapping[str, Any]
 ) -> tuple[list[Chosen], EvaluationSettings]:
     """Selected encoders and settings, everything checked and nothing loaded.
 
     Args:
         encoders: names; none: the default.
-        assignments: texts of `--set`: `evaluate.K=V`, `encoder.K=V` (where one encoder is chosen) or
+        assignments: what `--set` or `set` gives: `evaluate.K=V`, `encoder.K=V` (where one encoder is chosen) or
             `encoder.NAME.K=V`.
         values: settings from flags; None where not given. They outrank `assignments`.
 
@@ -91,23 +91,23 @@ def resolve(
             raise ConfigError(f"--encoder {name} is given twice; name each encoder once")
     own: dict[str, Any] = {}
     theirs: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for text in assignments:
-        parts, value = parse_assignment(text)
+    for key, value in read_settings(assignments).items():
+        parts = key.split(".")
         if parts[0] == "evaluate" and len(parts) == 2:
             own[parts[1]] = value
         elif parts[0] == "encoder" and len(parts) in (2, 3):
             theirs[_encoder_meant(parts, names)][parts[-1]] = value
         else:
             raise ConfigError(
-                f"--set {text}: write evaluate.KEY=VALUE or encoder.KEY=VALUE (of several encoders encoder.NAME.KEY)"
+                f"--set {key}: write evaluate.KEY=VALUE or encoder.KEY=VALUE (of several encoders encoder.NAME.KEY)"
             )
     own |= {key: value for key, value in values.items() if value is not None}
     settings = validate_settings(EvaluationSettings, own, "evaluate")
     assert isinstance(settings, EvaluationSettings)
-    chosen = [
-        Chosen(name, validate_settings(manager.get("encoder", name).settings_class, theirs[name], "encoder"), manager)
-        for name in names
-    ]
+    chosen = []
+    for name in names:
+        info = manager.get("encoder", name)
+        chosen.append(Chosen(name, validate_settings(info.settings_class, theirs[name], "encoder", info), manager))
     return chosen, settings
 
 

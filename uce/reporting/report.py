@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from uce.core.config.keywords import public
 from uce.core.errors import ConfigError
 from uce.reporting.compare import write_compare
 from uce.reporting.page import write_report
 
 
+@public
 def report(folders: str | Path | Sequence[str | Path], out: str | Path | None = None, *, compare: bool = False) -> Path:
     """Write one HTML page, without network or other files, that shows and explains a run, or compares several.
 

@@ -27,9 +27,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_NAME = 60
 KINDS = (*SELECTED_HOOKS, "backbone", "observer")
 """What can be begun: stages, and everything else that uce asks plugins for."""
-# How the plugin is used; a refiner comes after those that know what is background.
+# How the plugin is used; a refiner joins the chain that there is.
 _COMMANDS = {stage: f"uce run PICTURE -o out --{stage} NAME" for stage in STAGE_HOOKS} | {
-    "refiner": "uce run PICTURE -o out --refiner saliency --refiner merge --refiner NAME",
+    "refiner": "uce run PICTURE -o out --refiner +NAME",
     "encoder": "uce evaluate RUN --encoder NAME",
     "exporter": "uce export RUN --to NAME -o exported",
     "executor": "uce batch PICTURES -o many --executor NAME",

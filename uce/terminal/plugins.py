@@ -45,8 +45,10 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
     rows = sorted(manager.plugins, key=lambda i: (order.index(i.stages[0]) if i.stages else 99, i.name))
     if as_json:
         failures = [failure.__dict__ for failure in manager.failures]
+        clashes = [{**clash.__dict__, "distributions": list(clash.distributions)} for clash in manager.clashes]
         records = [plugin_record(i) for i in rows]
-        print(json.dumps({"plugin_api": PLUGIN_API, "plugins": records, "failures": failures}, indent=2))
+        document = {"plugin_api": PLUGIN_API, "plugins": records, "failures": failures, "clashes": clashes}
+        print(json.dumps(document, indent=2))
         return
     width = max(len(_stage_names(info)) for info in rows)
     names = max(len(info.name) for info in rows)
@@ -61,6 +63,8 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
         print(f"{_stage_names(info):<{width}}  {info.name:<{names}}  {info.summary}  [{who}]")
     for failure in manager.failures:
         print(f"not loaded: {failure.name} of {failure.distribution}: {failure.cause}")
+    for clash in manager.clashes:
+        print(f"not to be chosen: {clash}")
 
 
 def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as_json: bool) -> None:

@@ -240,7 +240,7 @@ def _result(call: _Call, case: Case, where: str, *, global_seed: int, strict: bo
     with seeded_globals(global_seed):
         state = global_state()
         try:
-            hook = call.manager.caller(call.stage, call.called)
+            hook = call.manager.caller(call.stage, call.called).hook  # unguarded: what it changes is to show
             result = hook(**arguments, settings=call.settings, context=context)
         except Exception as error:
             judge(error, where, case.degenerate)

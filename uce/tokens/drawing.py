@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uce.core.config.keywords import Names, public
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
 from uce.core.files.writing import exists
 from uce.core.model.abilities import use_weights
@@ -36,6 +37,7 @@ class Drawn:
     paths: list[Path] = field(default_factory=list)
 
 
+@public
 def draw(
     prompts: str | Sequence[str],
     run: str | Path | Run | Sequence[str | Path | Run] = (),
@@ -54,7 +56,7 @@ def draw(
     into: Any = None,
     mask: Any = None,
     device: str | None = None,
-    plugin: Sequence[str] = (),
+    plugin: Names = (),
 ) -> Drawn:
     """Draw pictures and write them with what they were drawn from in their text chunks.
 

@@ -14,6 +14,7 @@ from uce.core.files.writing import exists
 from uce.core.runs.token_export import TokenExport
 
 if TYPE_CHECKING:
+    from uce.core.config.assigned import Assignments
     from uce.core.flow.plugin_info import PluginInfo
     from uce.core.flow.settings import Settings
     from uce.core.registry.manager import Manager
@@ -48,7 +49,7 @@ def export_run(
     concepts: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
     licence: str | None = None,
-    assignments: Sequence[str] = (),
+    assignments: Assignments = (),
     overwrite: bool = False,
 ) -> Exported:
     """Write a run's tokens as the exporter `to` lays them out.
@@ -57,7 +58,7 @@ def export_run(
         concepts: indexes of the run's concepts; None: all.
         names: what the tokens are to be called, in order; the rest keep their names.
         licence: goes into every file's header.
-        assignments: texts of `--set`, with keys `exporter.K`.
+        assignments: what `--set` or `set` gives, with keys `exporter.K`.
         overwrite: replace files that are there.
 
     Raises:
@@ -80,22 +81,20 @@ def export_run(
     return Exported(out, tuple(path.as_posix() for path in relative), usage)
 
 
-def exporter_settings(info: PluginInfo, assignments: Sequence[str]) -> Settings:
+def exporter_settings(info: PluginInfo, assignments: Assignments) -> Settings:
     """The exporter's own settings.
 
     Raises:
         ConfigError: a key that is not the exporter's, or a value that is not allowed.
     """
-    from uce.core.config.resolving import parse_assignment, validate_settings
+    from uce.core.config.assigned import keys_of, read_settings, without
+    from uce.core.config.resolving import validate_settings
 
-    values: dict[str, Any] = {}
-    for text in assignments:
-        parts, value = parse_assignment(text)
-        if parts[0] != "exporter" or len(parts) != 2:
-            known = [f"exporter.{key}" for key in info.settings_class.model_fields]
-            raise ConfigError(f"--set: {unknown_name('key', '.'.join(parts), known)}")
-        values[parts[1]] = value
-    return validate_settings(info.settings_class, values, "exporter")
+    settings = read_settings(assignments)
+    for key in without(settings, "exporter"):
+        known = [f"exporter.{name}" for name in info.settings_class.model_fields]
+        raise ConfigError(f"--set: {unknown_name('key', key, known)}")
+    return validate_settings(info.settings_class, keys_of(settings, "exporter"), "exporter", info)
 
 
 def chosen_tokens(

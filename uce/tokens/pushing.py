@@ -43,7 +43,7 @@ def push_run(
         raise ConfigError(f"{repository!r} is no name of a hub repository; write ORG/NAME, such as my-name/beach-cup")
     if dry_run and out is None:
         raise ConfigError("--dry-run writes a folder and uploads nothing; name the folder with -o")
-    options["assignments"] = list(options.pop("set", ()))
+    options["assignments"] = options.pop("set", ())
     with tempfile.TemporaryDirectory(prefix="uce-push-") as aside:
         folder = out or Path(aside) / "repository"
         done = export_run(run, "hub-folder", folder, manager=load_manager(plugin), **options)

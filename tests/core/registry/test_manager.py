@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +16,11 @@ import pytest
 import uce
 from uce.core import AttentionMaps, Clusters
 from uce.core.errors import PluginError
+from uce.core.flow.events import Step
 from uce.core.flow.plugin_info import kebab
+from uce.core.registry.host import ExitedError
 from uce.core.registry.manager import load_manager
+from uce.testing import tiny_backbone
 
 
 class OneCluster:
@@ -34,6 +39,11 @@ class Misspelt:
 class WrongArgument:
     @uce.hookimpl
     def uce_cluster(self, attentions: AttentionMaps) -> None: ...
+
+
+class NoGenerator:
+    @uce.hookimpl(wrapper=True)
+    def uce_cluster(self) -> None: ...
 
 
 class NoHooks:
@@ -123,13 +133,22 @@ def test_third_party_takes_a_builtins_place(installed: Callable[..., None]) -> N
     assert call(manager, "finch").num_clusters == 1
 
 
-def test_two_third_parties_of_one_name_are_refused(installed: Callable[..., None]) -> None:
+def test_two_third_parties_of_one_name_matter_only_to_who_chooses_it(installed: Callable[..., None]) -> None:
     installed(entry("one", OneCluster, "left"), entry("one", OneCluster(), "right"))
-    with pytest.raises(
-        PluginError, match=r"two plugins claim the clusterer 'one': left and right; .*--no-plugin right"
-    ):
-        load_manager()
+    manager = load_manager()
+    text = r"two plugins claim the clusterer 'one': left and right; .*--no-plugin right"
+    with pytest.raises(PluginError, match=text):
+        manager.get("clusterer", "one")
+    assert re.search(text, str(manager.clashes[0])) and len(manager.clashes) == 1
+    assert call(manager, "hierarchical").num_clusters >= 1, "everything else goes on"
     assert load_manager(no_plugins=["right"]).get("clusterer", "one").distribution == "left"
+    assert load_manager(no_plugins=["right"]).clashes == []
+
+
+def test_two_third_parties_in_a_builtins_place_clash_too(installed: Callable[..., None]) -> None:
+    installed(entry("finch", OneCluster, "left"), entry("finch", OneCluster(), "right"))
+    with pytest.raises(PluginError, match=r"two plugins claim the clusterer 'finch': left and right"):
+        load_manager().get("clusterer", "finch")
 
 
 def test_wrapper_stays_whichever_clusterer_is_selected(installed: Callable[..., None]) -> None:
@@ -151,7 +170,13 @@ def test_broken_plugin_is_an_error_only_for_who_selects_it(installed: Callable[.
     ("obj", "text"),
     [
         (Misspelt, r"unknown hook 'uce_clustr'.*Did you mean 'uce_cluster'"),
-        (WrongArgument, r"Argument\(s\) \{'attentions'\} are declared in the hookimpl"),
+        (
+            WrongArgument,
+            r"'wrong' of wrong-package could not be loaded: its uce_cluster asks for what uce .* does not give: "
+            r"unknown argument 'attentions'; available: attention, context, image, settings. "
+            r"Did you mean 'attention'\? It may be made for another version of uce",
+        ),
+        (NoGenerator, r"Declared as wrapper=True or hookwrapper=True but function is not a generator function$"),
         (NoHooks, r"it implements no hook; mark its methods with @uce.hookimpl"),
     ],
 )
@@ -220,6 +245,93 @@ def test_missing_plugin_arguments(tmp_path: Path) -> None:
         load_manager(["finch"])
     with pytest.raises(PluginError, match="has no 'Nothing'"):
         load_manager(["uce.plugins.clusterers.finch:Nothing"])
+
+
+class MisspeltObserver:
+    @uce.hookimpl
+    def uce_run_startd(self, event: Any) -> None: ...
+
+
+class GreedyObserver:
+    @uce.hookimpl
+    def uce_step(self, event: Any, loss: float) -> None: ...
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    @uce.hookimpl
+    def uce_step(self, event: Any) -> None:
+        self.heard.append(event)
+
+
+@pytest.mark.parametrize(
+    ("observer", "text"),
+    [
+        (MisspeltObserver(), r"observers: MisspeltObserver: unknown hook 'uce_run_startd'; .*mean 'uce_run_started'"),
+        (GreedyObserver(), r"observers: GreedyObserver: its uce_step asks for .* unknown argument 'loss'; .*event"),
+        (OneCluster(), r"observers: OneCluster: unknown hook 'uce_cluster'; available: uce_cell_finished"),
+        (NoHooks(), r"observers: NoHooks: it implements no hook; mark its methods"),
+        (Listener, r"observers: Listener is a class; give an object of it, Listener\(\)"),
+    ],
+)
+def test_observers_are_examined_as_plugins_are(observer: Any, text: str) -> None:
+    with pytest.raises(PluginError, match=text):
+        load_manager().observe(observer)
+
+
+def test_an_observer_hears_its_event_and_is_given_once() -> None:
+    manager, listener = load_manager(), Listener()
+    manager.observe(listener)
+    event = Step(1, 2)
+    manager.emit(event)
+    assert listener.heard == [event]
+    with pytest.raises(PluginError, match=r"observers: Listener: .*already registered"):
+        manager.observe(listener)
+
+
+class Leaver:
+    """Calls sys.exit wherever it can."""
+
+    @uce.hookimpl
+    def uce_step(self, event: Any) -> None:
+        sys.exit(0)
+
+    @uce.hookimpl
+    def uce_execute(self, jobs: Any) -> Any:
+        yield from jobs
+        print("nearly done")
+        sys.exit(3)
+
+
+def test_sys_exit_is_an_error_of_whoever_calls_it(installed: Callable[..., None]) -> None:
+    installed(entry("leaver", Leaver, "leaving"))
+    manager = load_manager()
+    with pytest.raises(PluginError, match=r"observer 'leaver' \(leaving 1.0\) raised ExitedError: sys.exit\(0\); "):
+        manager.emit(Step(1, 1))
+    found = manager.caller("executor", manager.get("executor", "leaver"))(jobs=[1, 2], assignment=None, settings=None,
+                                                                           manager=None)  # fmt: skip
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(ExitedError, match=r"sys.exit\(3\)"):
+        next(found)
+    own = load_manager(no_plugins=["leaver"])
+    own.pm.register(Leaver())
+    with pytest.raises(PluginError, match=r"an observer called sys.exit\(0\); take that out, or run without it"):
+        own.emit(Step(1, 1))
+
+
+def test_a_plugin_that_leaves_while_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("import sys\nprint('bye')\nsys.exit(0)")
+    with pytest.raises(PluginError, match=r"importing it raised ExitedError: sys.exit\(0\)"):
+        load_manager([str(tmp_path / "bad.py")])
+
+
+def test_a_given_model_is_what_its_name_stands_for() -> None:
+    manager, backbone = load_manager(), tiny_backbone()
+    manager.offer(backbone)
+    load = manager.pm.hook.uce_load_backbone
+    assert load(model=backbone.model, settings=None, device="cpu", precision="float32") is backbone
 
 
 def test_kebab() -> None:

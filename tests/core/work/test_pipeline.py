@@ -30,8 +30,9 @@ from uce.core.config.resolving import resolve_config
 from uce.core.flow.plugin_info import Candidate
 from uce.core.flow.serial import content_digest
 from uce.core.registry.manager import Manager, load_manager
+from uce.core.runs.folder import RunFolder
 from uce.core.work.cache import FileCheckpoint
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 from uce.testing import tiny_attention, tiny_backbone, tiny_labels, tiny_picture
 from uce.testing.cases import tiny_plan
 
@@ -122,7 +123,7 @@ def manager_with(*plugins: Any) -> Manager:
     return manager
 
 
-Make = Callable[..., Pipeline]
+Make = Callable[..., Work]
 
 
 @pytest.fixture
@@ -142,18 +143,19 @@ def make(counting: Counting) -> Make:
         seed: int = 0,
         refiners: tuple[str, ...] = ("counting",),
         **plugins: str,
-    ) -> Pipeline:
+    ) -> Work:
         manager = manager_with(counting, *others)
         chosen = {stage: plugins.get(stage, "counting") for stage in STAGES if stage != "refiner"}
         config = resolve_config(
             manager, plugins=chosen, refiners=refiners, assignments=settings, values={"run.seed": seed}
         )
-        return Pipeline(manager, config, tiny_backbone(), picture or tiny_picture((40, 40)), folder)
+        run = None if folder is None else RunFolder(folder)
+        return Work(manager, config, tiny_backbone(), picture or tiny_picture((40, 40)), run)
 
     return build
 
 
-def go(pipeline: Pipeline) -> LearnedConcepts:
+def go(pipeline: Work) -> LearnedConcepts:
     concepts = pipeline.localize(pipeline.extract())
     return pipeline.learn(concepts, TOKENS[: len(concepts)])
 
@@ -389,7 +391,7 @@ def test_starts_must_be_for_the_models_encoders(make: Make) -> None:
 def test_bare_maps_need_neither_model_nor_picture(counting: Counting) -> None:
     manager = manager_with(counting)
     config = resolve_config(manager, plugins={"clusterer": "counting"}, refiners=["counting"])
-    concepts = Pipeline(manager, config).localize(tiny_attention())
+    concepts = Work(manager, config).localize(tiny_attention())
     assert len(concepts) == 3 and concepts.pixel_masks is None and counting.stages == ["clusterer", "refiner"]
 
 

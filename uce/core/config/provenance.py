@@ -7,10 +7,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from uce.core.config.resolving import SINGLE_STAGES
 from uce.core.errors import PluginError
 from uce.core.files.documents import parse_json
 from uce.core.flow.configuration import Config
+from uce.core.flow.stages import SINGLE_STAGES
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.registry.manager import Manager
 

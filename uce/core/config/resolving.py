@@ -7,38 +7,23 @@ loads code: it can only name plugins that are there already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from uce.core.config.assigned import Assignments, parse_chain, plain, read_settings
 from uce.core.config.draft import Draft
 from uce.core.config.presets import PRESETS
-from uce.core.errors import ConfigError, unknown_name
+from uce.core.errors import ConfigError, PluginError, unknown_name
 from uce.core.files.documents import parse_yaml, shown
 from uce.core.flow.configuration import Choice, Config
+from uce.core.flow.plugin_info import PluginInfo
 from uce.core.flow.run_settings import ModelSettings, RunSettings
 from uce.core.flow.settings import Settings
+from uce.core.flow.stages import CHOOSABLE, SINGLE_STAGES
 from uce.core.registry.manager import Manager
-
-SINGLE_STAGES = ("extractor", "clusterer", "initializer", "optimizer")
-
-
-def parse_assignment(text: str) -> tuple[list[str], Any]:
-    """`--set optimizer.steps=200` -> (["optimizer", "steps"], 200); the value is read as YAML.
-
-    Raises:
-        ConfigError: there is no "=" or no stage in front of the key.
-    """
-    key, equals, raw = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or len(parts) < 2 or not all(parts):
-        raise ConfigError(f"--set {text[:200]}: write stage.key=value, such as optimizer.steps=200")
-    try:
-        return parts, parse_yaml(raw)
-    except ValueError as error:
-        raise ConfigError(f"--set {text[:200]}: the value is not readable as YAML ({error}); quote it") from error
 
 
 def load_config_file(path: str | Path) -> dict[str, Any]:
@@ -62,7 +47,7 @@ def load_config_file(path: str | Path) -> dict[str, Any]:
 
 def _apply_document(draft: Draft, document: Mapping[str, Any], origin: str) -> None:
     """One layer in the file's layout."""
-    known = [*SINGLE_STAGES, "refiner", "model", "run", "preset"]
+    known = [*CHOOSABLE, "preset"]
     # Refiners last: a chain that stands in the same layer outranks the one that its clusterer asks for.
     for section, body in sorted(document.items(), key=lambda item: item[0] == "refiner"):
         if section not in known:
@@ -82,48 +67,51 @@ def _apply_document(draft: Draft, document: Mapping[str, Any], origin: str) -> N
             draft.name_plugin(section, str(body["plugin"]))
         for key, value in body.items():
             if not (section in SINGLE_STAGES and key == "plugin"):
-                draft.set_value(section, str(key), value)
+                draft.set_value(section, str(key), plain(value))
 
 
 def _apply_refiners(draft: Draft, body: Any, origin: str) -> None:
-    if isinstance(body, str):
-        body = [body]
-    if isinstance(body, list):
+    if isinstance(body, str | list | tuple):
         body = {"chain": body}
     if not isinstance(body, Mapping):
         raise ConfigError(f"{origin}: refiner must be a list of names, or a mapping with 'chain'")
     if "chain" in body:
-        chain = body["chain"]
-        if not isinstance(chain, list) or not chain or not all(isinstance(name, str) for name in chain):
-            raise ConfigError(f"{origin}: refiner.chain must be a list of refiner names, found {shown(chain)}")
-        draft.name_chain(chain)
+        draft.name_chain(parse_chain(body["chain"], f"{origin}: refiner.chain"))
     for name, values in body.items():
         if name == "chain":
             continue
         if not isinstance(values, Mapping):
             raise ConfigError(f"{origin}: refiner.{name} must be a mapping of keys, found {type(values).__name__}")
         for key, value in values.items():
-            draft.set_value(f"refiner.{name}", str(key), value)
+            draft.set_value(f"refiner.{name}", str(key), plain(value))
 
 
-def _apply_assignment(draft: Draft, parts: list[str], value: Any) -> None:
-    section = parts[0]
+def _apply_setting(draft: Draft, path: str, value: Any) -> None:
+    section, *parts = path.split(".")
     if section == "refiner":
-        if len(parts) != 3:
-            raise ConfigError(
-                f"--set {'.'.join(parts)}: a refiner's key is refiner.NAME.KEY, as refiner.merge.threshold"
-            )
-        draft.set_value(f"refiner.{parts[1]}", parts[2], value)
+        if len(parts) != 2:
+            raise ConfigError(f"--set {path}: a refiner's key is refiner.NAME.KEY, as refiner.merge.threshold")
+        draft.set_value(f"refiner.{parts[0]}", parts[1], value)
         return
-    if section not in (*SINGLE_STAGES, "model", "run"):
-        raise ConfigError("--set: " + unknown_name("stage", section, [*SINGLE_STAGES, "refiner", "model", "run"]))
-    if len(parts) != 2:
-        raise ConfigError(f"--set {'.'.join(parts)}: write {section}.KEY=VALUE")
-    draft.set_value(section, parts[1], value)
+    if section not in CHOOSABLE:
+        raise ConfigError("--set: " + unknown_name("stage", section, CHOOSABLE))
+    if len(parts) != 1:
+        raise ConfigError(f"--set {path}: write {section}.KEY=VALUE")
+    draft.set_value(section, parts[0], value)
 
 
-def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: str) -> Settings:
-    """Validated settings; the first thing that is wrong, as one sentence."""
+def validate_settings(
+    model: type[Settings], values: Mapping[str, Any], prefix: str, owner: PluginInfo | None = None
+) -> Settings:
+    """Validated settings; the first thing that is wrong, as one sentence.
+
+    Args:
+        owner: the plugin whose `Settings` they are.
+
+    Raises:
+        ConfigError: an unknown key, or a value that is not allowed.
+        PluginError: a default of the plugin's own that its settings do not allow.
+    """
     for key in values:
         if key not in model.model_fields:
             raise ConfigError(unknown_name("key", f"{prefix}.{key}", [f"{prefix}.{k}" for k in model.model_fields]))
@@ -133,7 +121,25 @@ def validate_settings(model: type[Settings], values: Mapping[str, Any], prefix: 
         first = error.errors()[0]
         where = ".".join(str(part) for part in (prefix, *first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: found {shown(first['input'])}, {message[0].lower()}{message[1:]}") from error
+        found = f"{where}: found {shown(first['input'])}, {message[0].lower()}{message[1:]}"
+        given = first["loc"][0] in values if first["loc"] else bool(values)
+        if owner is not None and not given and first["type"] != "missing":
+            raise PluginError(
+                f"the plugin {owner} has a default that its own settings do not allow: {found}; mend it there, or "
+                f"give {where}"
+            ) from error
+        raise ConfigError(found) from error
+
+
+def is_complete(document: Mapping[str, Any]) -> bool:
+    """Whether a configuration says everything, as the config.yaml of a run does: then no preset stands below it."""
+    run, refiner = document.get("run"), document.get("refiner")
+    return (
+        all(isinstance(document.get(stage), Mapping) and "plugin" in document[stage] for stage in SINGLE_STAGES)
+        and (isinstance(refiner, Mapping) and "chain" in refiner)
+        and (isinstance(run, Mapping) and {"device", "precision", "threads"} <= run.keys())
+        and "preset" in document
+    )
 
 
 def resolve_config(manager: Manager, **layers: Any) -> Config:
@@ -152,9 +158,9 @@ def draft_config(
     preset: str | None = None,
     document: Mapping[str, Any] | None = None,
     plugins: Mapping[str, str | None] | None = None,
-    refiners: Sequence[str] | None = None,
+    refiners: str | Iterable[str] | None = None,
     values: Mapping[str, Any] | None = None,
-    assignments: Sequence[str] = (),
+    assignments: Assignments = (),
 ) -> tuple[str, Draft]:
     """The preset's name and what all layers say, not yet validated; each argument outranks those before it.
 
@@ -162,9 +168,9 @@ def draft_config(
         preset: name of a preset; None: the document's own, else "default".
         document: a configuration in the file's layout.
         plugins: stage -> plugin name, from flags.
-        refiners: the chain, from flags.
+        refiners: the chain, from flags, as `parse_chain` reads it.
         values: "section.key" -> value, from flags such as `--seed`.
-        assignments: texts of `--set`.
+        assignments: what `--set` or `set` gives, as `read_settings` reads it.
 
     Raises:
         ConfigError: an unknown preset, section or layout.
@@ -175,19 +181,20 @@ def draft_config(
         raise ConfigError(unknown_name("preset", name, PRESETS))
     asked = {info.name: info.refiners for info in manager.available("clusterer").values() if info.refiners}
     draft = Draft(asked)
-    _apply_document(draft, PRESETS[name], f"preset {name}")
+    if not is_complete(document):
+        _apply_document(draft, PRESETS[name], f"preset {name}")
     _apply_document(draft, document, "config")
     for stage, plugin in (plugins or {}).items():
         if plugin is not None:
             draft.name_plugin(stage, plugin)
     if refiners:
-        draft.name_chain(refiners)
+        draft.name_chain(parse_chain(refiners))
     for key, value in (values or {}).items():
         if value is not None:
             section, _, setting = key.partition(".")
-            draft.set_value(section, setting, value)
-    for text in assignments:
-        _apply_assignment(draft, *parse_assignment(text))
+            draft.set_value(section, setting, plain(value))
+    for key, value in read_settings(assignments).items():
+        _apply_setting(draft, key, value)
     return name, draft
 
 
@@ -196,7 +203,8 @@ def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
 
     def choose(stage: str, name: str, section: str) -> Choice:
         info = manager.get(stage, name)
-        return Choice(stage, info, validate_settings(info.settings_class, draft.values.get(section, {}), section))
+        values = draft.values.get(section, {})
+        return Choice(stage, info, validate_settings(info.settings_class, values, section, info))
 
     known_refiners = manager.available("refiner")
     for section in draft.values:
@@ -205,7 +213,7 @@ def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
             if refiner not in known_refiners:
                 raise ConfigError(unknown_name("refiner", refiner, known_refiners))
             raise ConfigError(
-                f"{section}: that refiner is not in the chain {'+'.join(draft.chain)}; add --refiner {refiner}"
+                f"{section}: that refiner is not in the chain {'+'.join(draft.chain)}; add --refiner +{refiner}"
             )
     choices = {stage: choose(stage, draft.plugins[stage], stage) for stage in SINGLE_STAGES}
     model = validate_settings(ModelSettings, draft.values.get("model", {}), "model")
@@ -216,5 +224,6 @@ def _finish(manager: Manager, preset: str, draft: Draft) -> Config:
         model=model,
         run=run,
         refiners=tuple(choose("refiner", n, f"refiner.{n}") for n in draft.chain),
+        note=draft.note(),
         **choices,
     )

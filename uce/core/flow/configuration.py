@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -23,7 +23,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole resolved configuration of a run."""
+    """The whole resolved configuration of a run.
+
+    Attributes:
+        note: what people should know about how it came about, in one line: settings that were dropped with their
+            plugins. No part of the configuration itself.
+    """
 
     preset: str
     model: ModelSettings
@@ -33,6 +38,7 @@ class Config:
     refiners: tuple[Choice, ...]
     initializer: Choice
     optimizer: Choice
+    note: str | None = field(default=None, compare=False)
 
     @property
     def choices(self) -> tuple[Choice, ...]:

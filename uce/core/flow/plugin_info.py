@@ -67,6 +67,27 @@ class LoadFailure:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """A name that several distributions claim for one stage: nobody can choose it, and nothing else is in the way.
+
+    Attributes:
+        distributions: who claims it, in the order of loading.
+    """
+
+    stage: str
+    name: str
+    distributions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        number = {2: "two"}.get(len(self.distributions), len(self.distributions))
+        return (
+            f"{number} plugins claim the {self.stage} {self.name!r}: "
+            f"{' and '.join(self.distributions)}; uninstall one or switch one off with --no-plugin "
+            f"{self.distributions[-1]}"
+        )
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A plugin object before it is registered, with who brings it."""
 

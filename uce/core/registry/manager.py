@@ -7,6 +7,7 @@ an error only for whoever selects it.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 import os
@@ -14,13 +15,14 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from uce.core.errors import PluginError, UceError, is_out_of_memory, unknown_name
 from uce.core.files.writing import write_traceback
-from uce.core.flow.plugin_info import Candidate, LoadFailure, PluginInfo, kebab
+from uce.core.flow.plugin_info import Candidate, Clash, LoadFailure, PluginInfo, kebab
 from uce.core.hookspecs import (
     SELECTED_HOOKS,
     BackboneSpecs,
@@ -29,9 +31,16 @@ from uce.core.hookspecs import (
     ExporterSpecs,
     ObserverSpecs,
     StageSpecs,
+    hookimpl,
 )
+from uce.core.registry.examining import require_hooks
+from uce.core.registry.host import Call, ExitedError, kept
 from uce.core.registry.sources import from_argument
 
+if TYPE_CHECKING:
+    from uce.core.model.backbone import Backbone
+
+Names = str | Path | Sequence[str | Path]
 GROUP = "uce"
 log = logging.getLogger(__name__)
 _HOOK_STAGES = {hook: stage for stage, hook in SELECTED_HOOKS.items()} | {"uce_load_backbone": "backbone"}
@@ -52,37 +61,57 @@ class Manager:
         except PluginError as error:
             self.failures.append(LoadFailure(candidate.name, candidate.distribution, str(error)))
             return None
-        rivals = [p for p in self.plugins if p.name == info.name and set(p.stages) & set(info.stages)]
-        replaced: set[str] = set()
-        for rival in rivals:
-            shared = sorted(set(rival.stages) & set(info.stages) - {"backbone"})
-            if rival.origin != "built-in" and shared:
-                self.pm.unregister(candidate.obj)
-                raise PluginError(
-                    f"two plugins claim the {shared[0]} {info.name!r}: {rival.distribution} and {info.distribution}; "
-                    f"uninstall one or switch one off with --no-plugin {info.distribution}"
-                )
-            replaced.update(shared)
-        info = PluginInfo(**{**info.__dict__, "replaces": tuple(sorted(replaced))})
+        rivals = [p for p in self.plugins if p.name == info.name and p.origin == "built-in"]
+        replaced = {stage for rival in rivals for stage in rival.stages if stage in info.stages} - {"backbone"}
+        info = dataclasses.replace(info, replaces=tuple(sorted(replaced)))
         self.plugins.append(info)
         return info
 
+    def observe(self, observer: Any) -> None:
+        """Register an object that listens, as `observers=[...]` gives it.
+
+        Raises:
+            PluginError: a hook of it is none that observers have.
+        """
+        name = observer.__name__ if inspect.isclass(observer) else type(observer).__name__
+        if inspect.isclass(observer):
+            raise PluginError(f"observers: {name} is a class; give an object of it, {name}()")
+        try:
+            require_hooks(self.pm, observer, _observer_hooks())
+            self.pm.register(observer)
+        except (PluginError, ValueError) as error:
+            raise PluginError(f"observers: {name}: {error}") from error
+
+    def offer(self, backbone: Backbone) -> None:
+        """Make a model that is loaded already the one that its name stands for."""
+        given = _Given(backbone)
+        self.pm.register(given)
+        who = f"given-{id(backbone)}"
+        self.plugins.append(PluginInfo("given", ("backbone",), (), (), who, "", "given", given))
+
+    @property
+    def clashes(self) -> list[Clash]:
+        """Names that several third parties claim."""
+        claims: dict[tuple[str, str], list[str]] = {}
+        for info in self.plugins:
+            for stage in info.stages if info.origin != "built-in" else ():
+                if stage != "backbone":
+                    claims.setdefault((stage, info.name), []).append(info.distribution)
+        return [Clash(stage, name, tuple(who)) for (stage, name), who in claims.items() if len(who) > 1]
+
     def _examine(self, candidate: Candidate) -> PluginInfo:
         """Register with pluggy and find out what the object implements."""
+        require_hooks(self.pm, candidate.obj, [*_HOOK_STAGES, *_observer_hooks()])
         try:
             self.pm.register(candidate.obj)
         except pluggy.PluginValidationError as error:
             if self.pm.is_registered(candidate.obj):
                 self.pm.unregister(candidate.obj)
-            raise PluginError(" ".join(str(error).split())) from error
+            raise PluginError(str(error).strip().rpartition("\n")[2]) from error
         except ValueError as error:
-            raise PluginError(f"it is registered already ({error})") from error
+            raise PluginError("it is registered already") from error
         stages, wraps, observes = set(), set(), set()
         for caller in self.pm.get_hookcallers(candidate.obj) or []:
-            if not caller.has_spec():
-                self.pm.unregister(candidate.obj)
-                known = [*_HOOK_STAGES, *_observer_hooks()]
-                raise PluginError(unknown_name("hook", caller.name, known))
             wrapper = any(impl.wrapper or impl.hookwrapper for impl in _impls(caller, candidate.obj))
             stage = _HOOK_STAGES.get(caller.name)
             if stage is None:
@@ -91,9 +120,6 @@ class Manager:
                 wraps.add(stage)
             else:
                 stages.add(stage)
-        if not (stages or wraps or observes):
-            self.pm.unregister(candidate.obj)
-            raise PluginError("it implements no hook; mark its methods with @uce.hookimpl")
         asked = getattr(candidate.obj, "refiners", ())
         if not isinstance(asked, str | list | tuple) or not all(isinstance(name, str) for name in asked):
             self.pm.unregister(candidate.obj)
@@ -118,8 +144,11 @@ class Manager:
         """The plugin of that stage and name.
 
         Raises:
-            PluginError: unknown, or known but not loadable (with its distribution and the cause).
+            PluginError: unknown, claimed by several, or not loadable (with its distribution and the cause).
         """
+        for clash in self.clashes:
+            if (clash.stage, clash.name) == (stage, name):
+                raise PluginError(str(clash))
         known = self.available(stage)
         if name in known:
             return known[name]
@@ -128,10 +157,10 @@ class Manager:
                 raise PluginError(f"{stage} {name!r} of {failure.distribution} could not be loaded: {failure.cause}")
         raise PluginError(unknown_name(stage, name, known))
 
-    def caller(self, stage: str, info: PluginInfo) -> pluggy.HookCaller:
+    def caller(self, stage: str, info: PluginInfo) -> Call:
         """The stage's hook with every other implementation taken out; wrappers stay."""
         others = [p.obj for p in self.plugins if stage in p.stages and p.obj is not info.obj]
-        return self.pm.subset_hook_caller(SELECTED_HOOKS[stage], remove_plugins=others)
+        return Call(self.pm.subset_hook_caller(SELECTED_HOOKS[stage], remove_plugins=others))
 
     def wrappers(self, stage: str) -> list[PluginInfo]:
         """Plugins that wrap `stage`."""
@@ -143,7 +172,9 @@ class Manager:
         Raises:
             PluginError: a third party's observer raised something.
         """
-        caller = getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_"))
+        caller = Call(getattr(self.pm.hook, "uce_" + kebab(type(event).__name__).replace("-", "_")))
+        if not caller.hook.get_hookimpls():
+            return
         try:
             caller(event=event)
         except UceError:
@@ -152,6 +183,8 @@ class Manager:
             if is_out_of_memory(error):
                 raise
             info = self.raiser(caller, error)
+            if info is None and isinstance(error, ExitedError):
+                raise PluginError(f"an observer called {error}; take that out, or run without it") from error
             if info is None or info.origin == "built-in":
                 raise
             message = " ".join(str(error).split())[:200]
@@ -160,12 +193,23 @@ class Manager:
                 f"observer {info} raised {type(error).__name__}: {message}; traceback in {write_traceback(None)}; {off}"
             ) from error
 
-    def raiser(self, caller: pluggy.HookCaller, error: Exception) -> PluginInfo | None:
+    def raiser(self, caller: Call, error: Exception) -> PluginInfo | None:
         """Whose implementation of the hook raised: the innermost that the exception came through, since a wrapper is
         passed by what the plugin inside it raises."""
-        owners = {getattr(impl.function, "__code__", None): impl.plugin for impl in caller.get_hookimpls()}
+        owners = {getattr(impl.function, "__code__", None): impl.plugin for impl in caller.hook.get_hookimpls()}
         inner = [owners[f.f_code] for f, _ in traceback.walk_tb(error.__traceback__) if f.f_code in owners]
         return next((info for info in self.plugins if inner and info.obj is inner[-1]), None)
+
+
+class _Given:
+    """A loaded model in the place of the plugin that would load it."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    @hookimpl(tryfirst=True)
+    def uce_load_backbone(self, model: str) -> Backbone | None:
+        return self.backbone if model == self.backbone.model else None
 
 
 def _new_plugin_manager() -> pluggy.PluginManager:
@@ -196,9 +240,10 @@ def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> It
         if entry.name in disabled or distribution in disabled:
             continue
         try:
-            obj = entry.load()
-            obj = obj() if inspect.isclass(obj) else obj
-        except (Exception, SystemExit) as error:  # a stranger's import may raise anything
+            with kept():
+                obj = entry.load()
+                obj = obj() if inspect.isclass(obj) else obj
+        except Exception as error:  # a stranger's import may raise anything
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             failures.append(LoadFailure(entry.name, distribution, cause))
             log.info("plugin %s of %s could not be loaded: %s", entry.name, distribution, cause)
@@ -206,16 +251,17 @@ def _installed_candidates(failures: list[LoadFailure], disabled: set[str]) -> It
         yield Candidate(entry.name, obj, distribution, entry.dist.version if entry.dist else "", "installed")
 
 
-def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) -> Manager:
+def load_manager(plugins: Names = (), no_plugins: Names = ()) -> Manager:
     """A fresh manager with built-ins, installed plugins and those named by `--plugin`.
 
     Args:
-        plugins: arguments of `--plugin`: a path to a `.py` file, or "package.module:object".
+        plugins: arguments of `--plugin`, one or several: a path to a `.py` file, or "package.module:object".
         no_plugins: names (or distributions) to leave out; UCE_DISABLE_PLUGINS (comma-separated) adds to them.
 
     Raises:
-        PluginError: a `--plugin` that cannot be loaded, or two third parties that claim one name.
+        PluginError: a `--plugin` that cannot be loaded.
     """
+    plugins, no_plugins = _texts(plugins), _texts(no_plugins)
     manager = Manager()
     disabled = {*no_plugins, *filter(None, os.environ.get("UCE_DISABLE_PLUGINS", "").split(","))}
     for candidate in _builtin_candidates():
@@ -235,6 +281,10 @@ def load_manager(plugins: Sequence[str] = (), no_plugins: Sequence[str] = ()) ->
             if name not in known:
                 raise PluginError("--no-plugin: " + unknown_name("plugin", name, {p.name for p in manager.plugins}))
     return manager
+
+
+def _texts(given: Names) -> list[str]:
+    return [str(one) for one in ([given] if isinstance(given, str | Path) else given)]
 
 
 def _installed_names() -> set[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from uce.core.errors import PluginError
 from uce.core.flow.plugin_info import Candidate, kebab
+from uce.core.registry.host import kept
 
 
 def from_argument(argument: str) -> Iterator[Candidate]:
@@ -41,8 +42,9 @@ def from_argument(argument: str) -> Iterator[Candidate]:
         raise PluginError(f"--plugin {argument}: nothing in it is marked with @uce.hookimpl")
     for obj in found:
         try:
-            instance = obj() if inspect.isclass(obj) else obj
-        except (Exception, SystemExit) as error:
+            with kept():
+                instance = obj() if inspect.isclass(obj) else obj
+        except Exception as error:
             raise PluginError(
                 f"--plugin {argument}: {obj.__name__}() raised {type(error).__name__}: {error}"
             ) from error
@@ -60,16 +62,18 @@ def _file_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pydantic look their module up
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a stranger's import may raise anything
+        with kept():
+            spec.loader.exec_module(module)
+    except Exception as error:  # a stranger's import may raise anything
         raise PluginError(f"--plugin {path}: importing it raised {type(error).__name__}: {error}") from error
     return module
 
 
 def _import(module_name: str, argument: str) -> ModuleType:
     try:
-        return import_module(module_name)
-    except (Exception, SystemExit) as error:
+        with kept():
+            return import_module(module_name)
+    except Exception as error:
         raise PluginError(f"--plugin {argument}: importing it raised {type(error).__name__}: {error}") from error
 
 

@@ -10,7 +10,8 @@ from uce.core.errors import NothingFoundError, UceError
 from uce.core.files.writing import write_traceback
 from uce.core.work.learning import learn_concepts
 from uce.core.work.localizing import find_concepts
-from uce.core.work.opening import Work, recorded
+from uce.core.work.opening import recorded
+from uce.core.work.pipeline import Work
 from uce.core.work.shrinking import shrinking
 
 FINISHED = ("done", "localized")
@@ -35,7 +36,7 @@ class Attempt:
     @property
     def seconds(self) -> float:
         """What the stages took that were computed."""
-        return sum(self.work.pipeline.seconds.values()) if self.work else 0.0
+        return sum(self.work.seconds.values()) if self.work else 0.0
 
 
 def _all_stages(work: Work, localize_only: bool) -> None:

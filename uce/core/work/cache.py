@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -22,19 +21,10 @@ from uce.core.errors import ConfigError, UceError
 from uce.core.files.tensors import load_tensors, save_tensors
 from uce.core.flow.configuration import Choice
 from uce.core.flow.serial import StageData, dump, parse
+from uce.core.work.source_code import source_digest
 
 FORMAT = 1
 CACHE_LIMIT_BYTES = 1 << 30
-
-
-def source_digest(obj: Any) -> str:
-    """Hash of the source file of a plugin object; of its type's name where it has none."""
-    target = obj if inspect.ismodule(obj) else type(obj)
-    try:
-        source = inspect.getsourcefile(target)
-        return hashlib.sha256(Path(source or "").read_bytes()).hexdigest()
-    except (OSError, TypeError):
-        return hashlib.sha256(repr(target).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

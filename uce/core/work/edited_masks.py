@@ -15,7 +15,7 @@ from uce.core.localisation.candidates import mean_maps, saliency_scores
 from uce.core.runs.folder import RunFolder
 from uce.core.runs.token_names import choose_concepts, name_tokens, token_stem
 from uce.core.work.cache import StageCache
-from uce.core.work.opening import Work
+from uce.core.work.pipeline import Work
 
 
 def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarray[Any, Any]]]:
@@ -43,19 +43,50 @@ def _masks(folder: RunFolder, size: tuple[int, int]) -> list[tuple[str, np.ndarr
     return found
 
 
+def given_masks(masks: Any, size: tuple[int, int]) -> torch.Tensor:
+    """Masks from Python as bool (K, H, W), disjoint: where two overlap, the later one keeps the pixels.
+
+    Args:
+        masks: (K, H, W) or K of (H, W), numpy, torch or Pillow; boolean, or whole numbers of which 0 is outside.
+        size: (H, W) of the picture.
+
+    Raises:
+        StageInputError: no mask, or one that is of another size, no mask, or empty.
+    """
+    found: list[np.ndarray[Any, Any]] = []
+    for number, given in enumerate(masks):
+        mask = np.asarray(given)
+        if mask.dtype.kind not in "bui":
+            raise StageInputError(f"mask {number} holds {mask.dtype}; compare it with a threshold first")
+        if mask.shape != size:
+            raise StageInputError(f"mask {number} must be {size} as the picture is, found {mask.shape}")
+        found = [earlier & (mask == 0) for earlier in found]
+        found.append(mask != 0)
+    for number, mask in enumerate(found):
+        if not mask.any():
+            raise StageInputError(f"mask {number} is empty or covered by later masks; leave it out or draw on it")
+    if not found:
+        raise StageInputError("no mask is given; give one per thing, each of the picture's size")
+    return torch.from_numpy(np.stack(found))
+
+
+def measured(work: Work, pixel_masks: torch.Tensor) -> Concepts:
+    """Concepts from masks (K, H, W) of the picture's size, scored by what the model's attention says of them."""
+    attention = work.extract()
+    return _measure(attention, work.picture.to_grid(pixel_masks, attention.grid), pixel_masks)
+
+
 def _masks_as_they_lie(work: Work) -> tuple[Concepts, list[int], tuple[str, ...], list[str]]:
     """Concepts from the mask files: untouched ones keep what the stages found, the others are measured anew.
 
     Returns:
         the concepts to learn, their indexes and tokens, and the stems of mask files that `run.concepts` leaves out.
     """
-    folder, picture = work.folder, work.picture
+    folder = work.folder
     assert folder is not None
-    files = _masks(folder, picture.size)
+    files = _masks(folder, work.picture.size)
     known = {entry["index"]: entry for entry in folder.read_concepts()["concepts"]}
-    attention = work.pipeline.extract()
-    pixel_masks = torch.from_numpy(np.stack([mask for _, mask in files]))
-    concepts = _measure(attention, picture.to_grid(pixel_masks, attention.grid), pixel_masks)
+    concepts = measured(work, torch.from_numpy(np.stack([mask for _, mask in files])))
     concepts = _restore_untouched(folder, concepts, [stem for stem, _ in files])
     indexes, names, free = [], [], max([-1, *known, *(int(s) for s, _ in files if s.isdecimal())]) + 1
     for stem, _ in files:

@@ -25,12 +25,12 @@ from uce.core.model.backbone import Backbone
 from uce.core.model.words import label_words, labels_for, nearest_words
 from uce.core.runs.facts import command_line
 from uce.core.runs.folder import RunFolder
-from uce.core.runs.token_names import token_stem
-from uce.core.work.edited_masks import _masks, _masks_as_they_lie
+from uce.core.runs.token_names import choose_concepts, name_tokens, token_stem
+from uce.core.work.edited_masks import _masks, _masks_as_they_lie, given_masks, measured
 from uce.core.work.localizing import find_concepts, write_localisation, write_names
 from uce.core.work.models import backbone_for, settle_micro_batch
-from uce.core.work.opening import Work, begin, recorded
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.opening import begin, recorded
+from uce.core.work.pipeline import Work
 from uce.core.work.shrinking import shrinking
 
 
@@ -47,8 +47,8 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     """Learn, write the tokens, label the concepts, draw the samples."""
     folder = work.folder
     assert folder is not None
-    plan = work.pipeline.initialize(concepts, tokens)
-    learned = work.pipeline.optimize(plan, concepts)
+    plan = work.initialize(concepts, tokens)
+    learned = work.optimize(plan, concepts)
     work.require_folder()
     folder.write_learned(learned)
     nearest = nearest_words(work.backbone, learned)
@@ -88,8 +88,30 @@ def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
     )
     for (name, *_), picture in zip(jobs, pictures, strict=True):
         write_picture(folder / "samples" / name, picture)
-    work.pipeline.seconds["samples"] = time.perf_counter() - started
-    work.manager.emit(StageFinished("samples", "backbone", None, work.pipeline.seconds["samples"]))
+    work.seconds["samples"] = time.perf_counter() - started
+    work.manager.emit(StageFinished("samples", "backbone", None, work.seconds["samples"]))
+
+
+def learn_masks(
+    source: PictureSource, masks: Any, options: Options, out: Path, *, resume: bool, overwrite: bool
+) -> None:
+    """All of a run, with masks that are given as arrays in the place of stages two and three."""
+    height, width = load_rgb(source).shape[:2]
+    pixel_masks = given_masks(masks, (height, width))  # refused before a model is loaded
+    work = begin(source, options, out, resume=resume, overwrite=overwrite)
+    if work.done:
+        return
+
+    def learn(work: Work) -> None:
+        concepts = measured(work, pixel_masks)
+        indexes = choose_concepts(len(concepts), work.config.run.concepts)
+        tokens = name_tokens(indexes, work.config.run.names)
+        concepts = concepts.select(indexes)
+        write_localisation(work, concepts, indexes, tokens)
+        learn_concepts(work, concepts, indexes, tokens)
+
+    with recorded(work, "done"):
+        shrinking(work, learn)
 
 
 def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool) -> None:
@@ -139,8 +161,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         seed=config.run.seed,
     )
     manager.emit(RunStarted(config, picture, folder.path))
-    pipeline = Pipeline(manager, config, backbone, picture, folder.path)
-    return Work(manager, config, backbone, picture, pipeline, folder)
+    return Work(manager, config, backbone, picture, folder)
 
 
 WORDS_FILE = "words.safetensors"

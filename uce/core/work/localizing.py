@@ -15,13 +15,14 @@ from uce.core.flow.data import Concepts
 from uce.core.runs.overlay import draw_overlay
 from uce.core.runs.token_names import choose_concepts, name_tokens
 from uce.core.work.cache import StageCache
-from uce.core.work.opening import Work, begin, recorded
+from uce.core.work.opening import begin, recorded
+from uce.core.work.pipeline import Work
 from uce.core.work.shrinking import shrinking
 
 
 def find_concepts(work: Work) -> tuple[Concepts, list[int], tuple[str, ...]]:
     """Stages one to three, and everything of the run folder that shows them: the concepts, their indexes and tokens."""
-    concepts = work.pipeline.localize(work.pipeline.extract())
+    concepts = work.localize(work.extract())
     indexes = choose_concepts(len(concepts), work.config.run.concepts)
     tokens = name_tokens(indexes, work.config.run.names)
     concepts = concepts.select(indexes)

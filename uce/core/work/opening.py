@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uce.core.config.options import Options, require_same
 from uce.core.config.provenance import plugin_rows
 from uce.core.config.resolving import load_config_file
-from uce.core.errors import OutOfMemoryError, RunFolderError, UceError, is_out_of_memory
+from uce.core.errors import OutOfMemoryError, PluginError, RunFolderError, UceError, is_out_of_memory
 from uce.core.files.pictures import PictureSource, RgbArray
 from uce.core.files.writing import write_picture, write_text
 from uce.core.flow.configuration import Config
@@ -21,43 +20,15 @@ from uce.core.flow.picture import Picture, load_rgb, read_picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.model.backbone import Backbone
+from uce.core.registry.host import ExitedError, kept
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
 from uce.core.work.cache import SharedStore
 from uce.core.work.models import backbone_for, settle_micro_batch, torch_settings
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A picture, ready to be worked on."""
-
-    manager: Manager
-    config: Config
-    backbone: Backbone
-    picture: Picture
-    pipeline: Pipeline
-    folder: RunFolder | None
-
-    @property
-    def done(self) -> bool:
-        """The folder holds this very run, finished."""
-        return self.folder is not None and self.folder.is_run and self.folder.read_run().get("status") == "done"
-
-    def require_folder(self) -> None:
-        """Refuse to write into a folder that is no longer the run's: what it needs besides would be missing.
-
-        Raises:
-            RunFolderError: somebody removed it, or run.json, while uce worked.
-        """
-        if self.folder is not None and not self.folder.is_run:
-            self.folder.discard()
-            raise RunFolderError(
-                f"{self.folder.path} was removed while uce worked in it; run again, and leave the folder until it ends"
-            )
 
 
 def begin(source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool) -> Work:
@@ -129,9 +100,8 @@ def open_work(
         folder.sweep()
     where = "memory" if folder is None else folder.path
     log.info("run of %s in %s: %s, %s", name, where, backbone.model, "continued" if continued else "begun")
-    pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
     manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
-    return Work(manager, config, backbone, picture, pipeline, folder)
+    return Work(manager, config, backbone, picture, folder, shared)
 
 
 def _write_start(
@@ -165,7 +135,7 @@ def recorded(work: Work, status: str) -> Iterator[None]:
     A run that fails before it found anything leaves no folder behind.
     """
     try:
-        with torch_settings(work.config):
+        with torch_settings(work.config), kept():
             yield
         work.require_folder()
     except (Exception, KeyboardInterrupt) as error:
@@ -180,6 +150,8 @@ def recorded(work: Work, status: str) -> Iterator[None]:
                     folder.update_run(status=ended, finished=now(), stages=stage_rows(work))
         with suppress(UceError):  # an observer that fails now must not hide why the run did
             work.manager.emit(RunFinished(ended, None if folder is None else folder.path, str(error)))
+        if isinstance(error, ExitedError):  # outside of a stage: a model that drew, say
+            raise PluginError(f"a plugin ended the run with {error}; take that out of it, or run without it") from error
         if is_out_of_memory(error) and not isinstance(error, UceError):  # outside of a stage: reading, drawing, writing
             raise OutOfMemoryError(f"memory ran out; {what_to_lower(work.config.run, '')}") from error
         raise
@@ -193,8 +165,8 @@ def stage_rows(work: Work) -> list[dict[str, Any]]:
     """Timings of the stages, earlier ones of the same folder included."""
     earlier = work.folder.read_run().get("stages", []) if work.folder and work.folder.is_run else []
     rows = {row["stage"]: row for row in earlier}
-    rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.pipeline.seconds.items() if t > 0})
-    reused = work.pipeline.reused.items()
+    rows.update({s: {"stage": s, "seconds": round(t, 3)} for s, t in work.seconds.items() if t > 0})
+    reused = work.reused.items()
     rows.update({s: {"stage": s, "seconds": round(t, 3), "reused": True} for s, t in reused})
     order = [*STAGE_HOOKS, "samples"]
     return sorted(rows.values(), key=lambda row: order.index(row["stage"].partition("-")[0]))

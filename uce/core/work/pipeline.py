@@ -9,13 +9,19 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-import pluggy
 import torch
 
-from uce.core.errors import DivergedError, NothingFoundError, OutOfMemoryError, PluginError, UceError, is_out_of_memory
+from uce.core.errors import (
+    DivergedError,
+    NothingFoundError,
+    OutOfMemoryError,
+    PluginError,
+    RunFolderError,
+    UceError,
+    is_out_of_memory,
+)
 from uce.core.files.writing import write_traceback
 from uce.core.flow.configuration import Choice, Config
 from uce.core.flow.context import Checkpoint, Context, NoCheckpoint
@@ -26,7 +32,9 @@ from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
 from uce.core.localisation.candidates import candidate_concepts
 from uce.core.model.backbone import Backbone
+from uce.core.registry.host import Call
 from uce.core.registry.manager import Manager
+from uce.core.runs.folder import RunFolder
 from uce.core.work.cache import FileCheckpoint, SharedStore, StageCache, stage_key
 from uce.version import __version__
 
@@ -35,14 +43,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Pipeline:
-    """One picture's way through the stages.
+class Work:
+    """One picture on its way through the stages, and everything that it needs there.
 
     Attributes:
         manager, config: which plugins, with which settings.
-        backbone: None only where stages two and three run on bare maps.
-        picture: None likewise.
-        folder: where stage results, checkpoints and tracebacks are kept; None keeps nothing.
+        model, image: None only where stages two and three run on bare maps; `backbone` and `picture` are never None.
+        folder: the run's, where results of stages, checkpoints and tracebacks are kept; None keeps nothing.
         shared: where stage results are kept instead, together with those of other runs.
         seconds: what each stage took that was computed here.
         reused: what each stage took that another run had computed.
@@ -50,17 +57,44 @@ class Pipeline:
 
     manager: Manager
     config: Config
-    backbone: Backbone | None = None
-    picture: Picture | None = None
-    folder: Path | None = None
+    model: Backbone | None = None
+    image: Picture | None = None
+    folder: RunFolder | None = None
     shared: SharedStore | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def backbone(self) -> Backbone:
+        assert self.model is not None, "this stage needs a model"
+        return self.model
+
+    @property
+    def picture(self) -> Picture:
+        assert self.image is not None, "this stage needs a picture"
+        return self.image
+
+    @property
+    def done(self) -> bool:
+        """The folder holds this very run, finished."""
+        return self.folder is not None and self.folder.is_run and self.folder.read_run().get("status") == "done"
+
+    def require_folder(self) -> None:
+        """Refuse to write into a folder that is no longer the run's: what it needs besides would be missing.
+
+        Raises:
+            RunFolderError: somebody removed it, or run.json, while uce worked.
+        """
+        if self.folder is not None and not self.folder.is_run:
+            self.folder.discard()
+            raise RunFolderError(
+                f"{self.folder.path} was removed while uce worked in it; run again, and leave the folder until it ends"
+            )
+
     def extract(self) -> AttentionMaps:
         """Stage one."""
         choice = self.config.extractor
-        return self._stage(choice, AttentionMaps, self._attention_key(), backbone=self._backbone(), image=self.picture)
+        return self._stage(choice, AttentionMaps, self._attention_key(), backbone=self.backbone, image=self.image)
 
     def localize(self, attention: AttentionMaps) -> Concepts:
         """Stages two and three: clusters, one candidate per cluster, then the chain of refiners.
@@ -68,26 +102,26 @@ class Pipeline:
         Raises:
             NothingFoundError: no concept is left.
         """
-        key = self._attention_key() if self.backbone else content_digest(attention)
+        key = self._attention_key() if self.model else content_digest(attention)
         key = self._key(self.config.clusterer, upstream=key)
-        clusters = self._stage(self.config.clusterer, Clusters, key, attention=attention, image=self.picture)
+        clusters = self._stage(self.config.clusterer, Clusters, key, attention=attention, image=self.image)
         self._require(self.config.clusterer, tuple(clusters.labels.shape) == attention.grid, "labels", attention.grid)
         self._require_picture_size(self.config.clusterer, clusters.pixel_masks)
-        if self.picture is not None:  # what lies on padding is no part of the picture
-            valid = self.picture.valid(attention.grid)
+        if self.image is not None:  # what lies on padding is no part of the picture
+            valid = self.image.valid(attention.grid)
             labels = torch.where(valid, clusters.labels.cpu(), torch.full_like(clusters.labels.cpu(), -1))
             clusters = dataclasses.replace(clusters, labels=labels)
         concepts = candidate_concepts(attention, clusters)
         for choice in self.config.refiners:
             key = self._key(choice, upstream=key)
-            concepts = self._stage(choice, Concepts, key, concepts=concepts, attention=attention, image=self.picture)
+            concepts = self._stage(choice, Concepts, key, concepts=concepts, attention=attention, image=self.image)
             self._require(choice, concepts.grid == attention.grid, "masks", attention.grid)
             self._require_picture_size(choice, concepts.pixel_masks)
         return self._finished(concepts)
 
     def _finished(self, concepts: Concepts) -> Concepts:
         """Give every concept a mask of pixels; drop those that show none."""
-        if self.picture is not None and concepts.pixel_masks is None:
+        if self.image is not None and concepts.pixel_masks is None:
             concepts = dataclasses.replace(concepts, pixel_masks=self.picture.to_original(concepts.masks))
         shown = concepts.masks if concepts.pixel_masks is None else concepts.pixel_masks
         kept = [k for k in range(len(concepts)) if bool(shown[k].any()) and bool(concepts.masks[k].any())]
@@ -100,9 +134,9 @@ class Pipeline:
 
     def initialize(self, concepts: Concepts, tokens: tuple[str, ...]) -> TokenPlan:
         """Stage four on `concepts`, named `tokens`."""
-        backbone, choice = self._backbone(), self.config.initializer
+        backbone, choice = self.backbone, self.config.initializer
         key = self._plan_key(concepts, tokens)
-        plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.picture)
+        plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.image)
         self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
         self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
         return dataclasses.replace(plan, tokens=tokens)
@@ -111,7 +145,7 @@ class Pipeline:
         """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
         key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
-        given = {"concepts": concepts, "backbone": self._backbone(), "image": self.picture}
+        given = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
         learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
         self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
@@ -123,12 +157,7 @@ class Pipeline:
     def _plan_key(self, concepts: Concepts, tokens: tuple[str, ...]) -> str:
         return self._key(self.config.initializer, upstream=f"{content_digest(concepts)}/{','.join(tokens)}")
 
-    def _backbone(self) -> Backbone:
-        assert self.backbone is not None, "this stage needs a model"
-        return self.backbone
-
     def _attention_key(self) -> str:
-        assert self.picture is not None
         return self._key(self.config.extractor, upstream=f"{self.picture.digest}/{self.picture.fit}")
 
     def _key(self, choice: Choice, upstream: str) -> str:
@@ -137,8 +166,8 @@ class Pipeline:
             "upstream": upstream,
             "seed": run.seed,
             "versions": [__version__, torch.__version__],
-            "model": self.backbone.fingerprint if self.backbone else None,
-            "device": [self.backbone.device, self.backbone.precision] if self.backbone else None,
+            "model": self.backbone.fingerprint if self.model else None,
+            "device": [self.backbone.device, self.backbone.precision] if self.model else None,
             "sums": [run.threads, run.micro_batch, self.config.model.compile],
         }
         return stage_key(choice, [info.obj for info in self.manager.wrappers(choice.stage)], facts)
@@ -151,7 +180,7 @@ class Pipeline:
         return Context(
             seed=run.seed,
             stage=choice.stage,
-            device=self.backbone.device if self.backbone else "cpu",
+            device=self.backbone.device if self.model else "cpu",
             checkpoint=checkpoint,
             checkpoint_every=run.checkpoint_every,
             micro_batch=run.micro_batch,
@@ -199,7 +228,7 @@ class Pipeline:
         else:
             self.shared.put(key, result, self.seconds[slot])
 
-    def _guarded(self, choice: Choice, call: pluggy.HookCaller, **arguments: Any) -> Any:
+    def _guarded(self, choice: Choice, call: Call, **arguments: Any) -> Any:
         """Call a plugin; a stranger's exception becomes one line and a file with the traceback."""
         try:
             return call(**arguments)
@@ -217,7 +246,7 @@ class Pipeline:
             culprit = self.manager.raiser(call, error) or choice.plugin
             if culprit.origin == "built-in" and not wrappers:
                 raise  # our own fault: keep the traceback
-            path = write_traceback(self.folder)
+            path = write_traceback(None if self.folder is None else self.folder.path)
             message = " ".join(str(error).split())[:200]
             who = f"{choice.stage} {culprit}"
             if culprit in wrappers:
@@ -231,7 +260,7 @@ class Pipeline:
         return f"; the last good state is kept in {path}" if path is not None and path.is_file() else ""
 
     def _require_picture_size(self, choice: Choice, pixel_masks: torch.Tensor | None) -> None:
-        if self.picture is not None and pixel_masks is not None:
+        if self.image is not None and pixel_masks is not None:
             size = tuple(pixel_masks.shape[1:])
             self._require(choice, size == self.picture.size, "pixel_masks", self.picture.size)
 

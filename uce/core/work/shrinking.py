@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uce.core.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from uce.core.work.opening import Work
+    from uce.core.work.pipeline import Work
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _with_half(work: Work, reason: str) -> Work:
         write_text(work.folder / "config.yaml", config.to_yaml())
         work.folder.update_run(shrunk=[*earlier, {"micro_batch": before, "now": before // 2}])
     _let_go()
-    return dataclasses.replace(work, config=config, pipeline=dataclasses.replace(work.pipeline, config=config))
+    return dataclasses.replace(work, config=config)
 
 
 def _let_go() -> None:

@@ -31,7 +31,8 @@ from uce.core.logs import configure_from_environment
 from uce.core.registry.manager import Manager, load_manager
 from uce.core.runs.folder import RunFolder
 from uce.core.work.attempts import FINISHED, attempt
-from uce.core.work.opening import Work, open_work
+from uce.core.work.opening import open_work
+from uce.core.work.pipeline import Work
 
 log = logging.getLogger("uce.core.work.worker")  # also where it is the main module
 
