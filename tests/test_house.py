@@ -14,7 +14,7 @@ import uce.core
 HOME = Path(uce.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("version", "core.errors"),
+    ("version", "waiting", "core.errors"),
     ("core.logs", "core.files"),
     ("core.flow", "scenes"),
     ("core.model", "core.localisation", "core.runs"),
