@@ -1,7 +1,7 @@
 """Threads that wait must cost nothing: OpenMP's runtimes let them spin on a core that somebody else needs.
 
-A runtime reads its variables when it is loaded, so they are set before torch is imported, and processes that are started
-later inherit them. Whoever set one of them has decided, and nothing is changed.
+A runtime reads its variables when it is loaded, so they are set before torch is imported, and processes that are
+started later inherit them. Whoever set one of them has decided, and nothing is changed.
 """
 
 from __future__ import annotations

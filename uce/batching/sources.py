@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from uce.core.config.resolving import SINGLE_STAGES
 from uce.core.errors import ConfigError, ImageError, unknown_name
 from uce.core.files.datasets import is_row, is_saved, list_rows
 from uce.core.files.documents import parse_json, parse_yaml, shown
+from uce.core.files.formats import SUFFIXES as PICTURES
 from uce.core.files.urls import find_urls, is_url, read_url
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
 TABLES = (".parquet",)
 COLUMNS = ("image", "name", "seed", "concepts", "names", *SINGLE_STAGES, "refiner")
+log = logging.getLogger(__name__)
 _SETTING = re.compile(r"(extractor|clusterer|refiner|initializer|optimizer|run)(\.[A-Za-z0-9_-]+){1,2}")
 _FOR_ALL = ("run.device", "run.precision", "run.threads", "run.micro_batch")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
@@ -105,8 +107,16 @@ def _found_paths(source: str) -> list[str]:
 
 def _inside(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files in a folder and below it, hidden ones left out."""
-    inside = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-    return [file for file in inside if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    inside = sorted(file for file in folder.rglob("*") if file.is_file())
+    shown = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    wanted = [file for file in shown if file.suffix.lower() in suffixes]
+    if wanted and len(wanted) < len(shown):
+        skipped = [str(file.relative_to(folder)) for file in shown if file.suffix.lower() not in suffixes]
+        log.warning(
+            "%d of %d files in %s are left out, since their names end in nothing that is read here: %s%s",
+            len(skipped), len(shown), folder, ", ".join(skipped[:5]), ", ..." if len(skipped) > 5 else "",
+        )  # fmt: skip
+    return wanted
 
 
 def _read_list(name: str) -> Iterator[Entry]:

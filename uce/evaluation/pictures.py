@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from uce import api
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 from uce.core.files.masks import mask_box
 from uce.core.files.writing import write_picture
 from uce.core.flow.picture import Picture, load_rgb, read_picture
@@ -155,7 +155,7 @@ def _draw_set(
 def _read(path: Path) -> RgbArray | None:
     """A kept picture; None where there is none, or it is damaged."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 
 if TYPE_CHECKING:
     from uce.core.runs.stored import StoredConcept, StoredRun
@@ -106,7 +107,7 @@ def cut_out(run: StoredRun, concept: StoredConcept, margin: float = 0.06) -> Ima
     Raises:
         RunFolderError: the run has no picture, or its files are damaged.
     """
-    with Image.open(run.path / "input.png") as file:
+    with open_picture(run.path / "input.png") as file:
         original = np.asarray(file.convert("RGB"))
     mask = concept.mask
     if mask.shape != original.shape[:2]:
@@ -130,6 +131,6 @@ def run_tiles(run: StoredRun, owner: str) -> list[Tile]:
         )
         sample = run.path / "samples" / f"{concept.token.strip('<>')}.png"
         if sample.is_file():
-            with Image.open(sample) as file:
+            with open_picture(sample) as file:
                 tiles.append(Tile(file.convert("RGB"), "drawn", note and " "))
     return tiles

@@ -55,7 +55,7 @@ class HubFolderExporter:
 
 
 def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.Image]:
-    from PIL import Image
+    from uce.core.files.formats import open_picture
 
     if kind == "cut-outs" and run.has_picture:
         from uce.core.runs.contact_sheet import cut_out
@@ -64,7 +64,7 @@ def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.I
     path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
     if kind != "samples" or not path.is_file():
         return []
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         return [picture.convert("RGB")]
 
 
