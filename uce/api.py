@@ -148,19 +148,21 @@ def ablate(
     from uce.ablation.result import Ablation
     from uce.ablation.run import run_ablation
     from uce.core.config.options import Options
+    from uce.core.files.locks import alone_in
 
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    run_ablation(
-        sources,
-        Options(**options),
-        Path(out),
-        vary=vary,
-        one_at_a_time=one_at_a_time,
-        localize_only=localize_only,
-        truth=None if truth is None else Path(truth),
-        resume=resume,
-        overwrite=overwrite,
-    )
+    with alone_in(Path(out)):
+        run_ablation(
+            sources,
+            Options(**options),
+            Path(out),
+            vary=vary,
+            one_at_a_time=one_at_a_time,
+            localize_only=localize_only,
+            truth=None if truth is None else Path(truth),
+            resume=resume,
+            overwrite=overwrite,
+        )
     return Ablation(AblationFolder(Path(out)))
 
 
@@ -243,10 +245,12 @@ def import_tokens(
         TokenFileError: a file is no embedding, or holds more than plain tensors. Nothing was written.
     """
     from uce.core.config.options import Options
+    from uce.core.files.locks import alone_in
     from uce.tokens.importing import import_files
 
     paths = [files] if isinstance(files, str | Path) else list(files)
-    import_files([Path(path) for path in paths], Path(out), Options(**options), overwrite=overwrite)
+    with alone_in(Path(out)):
+        import_files([Path(path) for path in paths], Path(out), Options(**options), overwrite=overwrite)
     return load(out)
 
 

@@ -20,6 +20,7 @@ from uce.core.config.devices import resolve_device
 from uce.core.config.options import Options
 from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError, RunFolderError
+from uce.core.files.locks import writes_out
 from uce.core.files.writing import write_json, write_text
 from uce.core.flow.picture import load_rgb
 from uce.core.registry.manager import Manager
@@ -56,6 +57,7 @@ class Benchmark:
         }
 
 
+@writes_out
 def benchmark(
     out: str | Path,
     *,

@@ -26,9 +26,7 @@ class ModelLine:
 
     @hookimpl
     def uce_run_started(self, event: RunStarted) -> None:
-        from uce.core.work.models import current_backbone
-
-        backbone = current_backbone()
+        backbone = event.backbone
         if backbone is not None:
             run = event.config.run
             line = f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, RunFolderError, unknown_name
+from uce.core.files.locks import alone_in
 from uce.core.files.writing import exists, write_json, write_text
 from uce.core.runs.facts import now
 from uce.core.runs.folder import RunFolder
@@ -119,7 +120,7 @@ class Library:
             raise ConfigError(f"the library {self.folder} has an entry {name!r} already; replace it with --overwrite")
         if target.exists() and name not in self.names():
             raise RunFolderError(f"{target} is not a library entry; move it away, or choose another --name")
-        with self._aside(name) as aside:
+        with alone_in(target), self._aside(name) as aside:
             for pattern in _KEPT:
                 for path in run.path.glob(pattern):
                     place = aside / path.relative_to(run.path)

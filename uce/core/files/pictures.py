@@ -154,9 +154,7 @@ def _opened(data: bytes, name: str) -> RgbArray:
         check_size(picture.size, name)
         factor = _reduction(picture.size)
         if factor > 1:  # JPEG decodes to a half or less at once; others are made smaller below
-            log.warning(
-                "%s has %d x %d pixels; it is read at 1/%d of its size", name, *picture.size, factor
-            )
+            log.warning("%s has %d x %d pixels; it is read at 1/%d of its size", name, *picture.size, factor)
             picture.draft(None, (picture.width // factor, picture.height // factor))
         picture.load()
         return _upright_rgb(picture, name)

@@ -14,6 +14,7 @@ from uce.core.config.options import Options, require_same
 from uce.core.config.provenance import plugin_rows
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import RunFolderError
+from uce.core.files.locks import alone_in
 from uce.core.files.pictures import PictureSource
 from uce.core.files.tensors import save_tensors
 from uce.core.files.writing import write_picture, write_text
@@ -36,11 +37,12 @@ from uce.core.work.shrinking import shrinking
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
     """All five stages of a picture."""
-    work = begin(source, options, out, resume=resume, overwrite=overwrite)
-    if work.done:
-        return
-    with recorded(work, "done"):
-        shrinking(work, lambda work: learn_concepts(work, *find_concepts(work)))
+    with alone_in(out):
+        work = begin(source, options, out, resume=resume, overwrite=overwrite)
+        if work.done:
+            return
+        with recorded(work, "done"):
+            shrinking(work, lambda work: learn_concepts(work, *find_concepts(work)))
 
 
 def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
@@ -94,11 +96,12 @@ def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
 
 def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool) -> None:
     """Stages four and five on the masks as they lie in the folder now."""
-    work = _open(RunFolder(path), options, resume=resume, overwrite=overwrite)
-    if work is None:
-        return
-    with recorded(work, "done"):
-        shrinking(work, _learn_masks)
+    with alone_in(path):
+        work = _open(RunFolder(path), options, resume=resume, overwrite=overwrite)
+        if work is None:
+            return
+        with recorded(work, "done"):
+            shrinking(work, _learn_masks)
 
 
 def _learn_masks(work: Work) -> None:
@@ -138,7 +141,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         plugins=plugin_rows(config, manager),
         seed=config.run.seed,
     )
-    manager.emit(RunStarted(config, picture, folder.path))
+    manager.emit(RunStarted(config, picture, folder.path, backbone))
     pipeline = Pipeline(manager, config, backbone, picture, folder.path)
     return Work(manager, config, backbone, picture, pipeline, folder)
 

@@ -130,7 +130,7 @@ def open_work(
     where = "memory" if folder is None else folder.path
     log.info("run of %s in %s: %s, %s", name, where, backbone.model, "continued" if continued else "begun")
     pipeline = Pipeline(manager, config, backbone, picture, None if folder is None else folder.path, shared)
-    manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
+    manager.emit(RunStarted(config, picture, None if folder is None else folder.path, backbone))
     return Work(manager, config, backbone, picture, pipeline, folder)
 
 
