@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, RunFolderError, UceError, unknown_name
-from uce.core.files.writing import exists
+from uce.core.files.writing import exists, open_aside
 from uce.core.runs.token_export import TokenExport
 
 if TYPE_CHECKING:
@@ -181,13 +182,10 @@ def _move(source: Path, target: Path) -> None:
     """`target` appears whole: copied aside in its own folder, then renamed."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
-        ) as part:
-            aside = Path(part.name)
+        descriptor, aside = open_aside(target)
+        os.close(descriptor)
         try:
             shutil.copyfile(source, aside)
-            aside.chmod(0o644)
             aside.replace(target)
         except BaseException:
             aside.unlink(missing_ok=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, RunFolderError, unknown_name
 from uce.core.files.locks import alone_in
+from uce.core.files.paths import typed_path, user_path
 from uce.core.files.writing import exists, write_json, write_text
 from uce.core.runs.facts import now
 from uce.core.runs.folder import RunFolder
@@ -37,14 +38,23 @@ _KEPT = ("run.json", "concepts.json", "input.png", "overlay.png", "embeddings.sa
 def default_folder() -> Path:
     """UCE_LIBRARY, else where this platform keeps a user's data."""
     if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE]).expanduser()
+        return user_path(os.environ[VARIABLE])
+    try:
+        return _users_data() / "uce" / "library"
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return NOWHERE
+
+
+NOWHERE = Path("~") / "uce" / "library"
+"""Stands for a library where nobody knows a place for one: it is empty, and takes nothing."""
+
+
+def _users_data() -> Path:
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "uce" / "library"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Library:
     @classmethod
     def open(cls, folder: str | Path | None = None) -> Library:
         """The library in `folder`; None: UCE_LIBRARY, or the platform's place for a user's data."""
-        return cls(default_folder() if folder is None else Path(folder).expanduser())
+        return cls(default_folder() if folder is None else user_path(folder))
 
     def names(self) -> list[str]:
         """Every entry's name, in order."""
@@ -113,7 +123,9 @@ class Library:
                 "beach-trip"
             )
         if not run.learned:
-            raise RunFolderError(f"{run.path} holds no learned tokens yet; learn them with uce learn {run.path}")
+            raise RunFolderError(
+                f"{run.path} holds no learned tokens yet; learn them with uce learn {typed_path(run.path)}"
+            )
         _ = run.tokens()  # damaged files are refused before anything is copied
         target = self.folder / name
         if target.exists() and not overwrite:
@@ -177,13 +189,15 @@ class Library:
     @contextmanager
     def _aside(self, name: str) -> Iterator[Path]:
         """A new folder beside the entries, gone afterwards unless it was renamed."""
+        if self.folder == NOWHERE:
+            raise ConfigError(f"there is no home folder for a library here; say where it is with {VARIABLE}=FOLDER")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{name}.", suffix=".part"))
+            path = self.folder / f".{name}.{secrets.token_hex(4)}.part"
+            path.mkdir()
         except OSError as error:
             raise RunFolderError(f"cannot write the library {self.folder}: {error.strerror or error}") from error
         try:
-            path.chmod(0o755)
             yield path
         except OSError as error:
             raise RunFolderError(f"cannot write the library {self.folder}: {error.strerror or error}") from error

@@ -173,7 +173,7 @@ def test_two_processes_one_folder(tiny_pipeline: Path, tmp_path: Path) -> None:
         for name in names
     ]
     errors = [run.communicate(timeout=300)[1] for run in runs]
-    assert 0 in [run.returncode for run in runs] and set(run.returncode for run in runs) <= {0, 2}
+    assert 0 in [run.returncode for run in runs] and {run.returncode for run in runs} <= {0, 2}
     for run, error in zip(runs, errors, strict=True):
         if run.returncode == 2:
             assert error.count("\n") == 1 and "is being written by another uce right now" in error

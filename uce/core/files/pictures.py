@@ -37,6 +37,7 @@ MAX_READ_PIXELS = 170_000_000
 """Larger ones are refused before they are decoded (a small file can unpack to gigabytes)."""
 
 STDIN = "standard input"
+_BAND = 512  # rows
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -226,7 +227,16 @@ def _upright_rgb(picture: Image.Image, name: str) -> RgbArray:
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    return np.array(picture.convert("RGB"), dtype=np.uint8)
+    return _as_array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _as_array(picture: Image.Image) -> RgbArray:
+    """uint8 (H, W, 3), of large pictures without a second copy on the way."""
+    found: RgbArray = np.empty((picture.height, picture.width, 3), dtype=np.uint8)
+    for top in range(0, picture.height, _BAND):
+        bottom = min(top + _BAND, picture.height)
+        found[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return found
 
 
 def _orientation(picture: Image.Image, name: str) -> int:

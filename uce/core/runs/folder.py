@@ -16,7 +16,7 @@ import numpy as np
 from uce.core.errors import RunFolderError
 from uce.core.files.documents import parse_json
 from uce.core.files.masks import mask_box
-from uce.core.files.writing import write_bytes, write_json, write_picture, write_safetensors, write_text
+from uce.core.files.writing import no_links, write_bytes, write_json, write_picture, write_safetensors, write_text
 from uce.core.runs.documents import check_concepts, check_run
 from uce.core.runs.token_names import token_file, token_stem, token_tensors
 
@@ -100,19 +100,19 @@ class RunFolder:
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
         for name, suffix in _FOLDERS.items():
-            folder = self.path / name
-            for path in folder.glob(f"*.{suffix}"):
+            for path in no_links(self.path, f"{name}/*.{suffix}"):
                 path.unlink()
         self.sweep()
         for name in _FOLDERS:
             with contextlib.suppress(OSError):  # not there, or not empty
-                (self.path / name).rmdir()
+                folder = self.path / name
+                folder.unlink() if folder.is_symlink() else folder.rmdir()
 
     def sweep(self) -> None:
         """Remove what a run that was killed while it wrote a file left beside it."""
         halves = [path for path in self.path.glob(".*.part") if _is_part(path.name, _FILES)]
         for name, suffix in _FOLDERS.items():
-            halves += (self.path / name).glob(f".*.{suffix}.*.part")
+            halves += no_links(self.path, f"{name}/.*.{suffix}.*.part")
         for path in halves:
             path.unlink(missing_ok=True)
 
@@ -175,7 +175,7 @@ class RunFolder:
         """masks/<index>.png, 0 or 255, at the picture's own size; masks of an earlier state go, but for `keep`."""
         for index, mask in zip(indexes, masks, strict=True):
             write_picture(self.path / "masks" / f"{index}.png", mask)
-        for path in (self.path / "masks").glob("*.png"):
+        for path in no_links(self.path, "masks/*.png"):
             if path.stem not in {*keep, *map(str, indexes)}:
                 path.unlink()
 

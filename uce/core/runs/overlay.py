@@ -29,7 +29,7 @@ def concept_colors(count: int) -> list[tuple[int, int, int]]:
 
 
 def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: int = 640) -> Image.Image:
-    """The picture, dimmed where no concept is, with outlines and labels; enlarged where small, made smaller where large.
+    """The picture, dimmed where no concept is, with outlines and labels; small ones are enlarged, large made smaller.
 
     Args:
         original: uint8 (H, W, 3) RGB.

@@ -26,7 +26,7 @@ from uce.core.model.backbone import Backbone
 from uce.core.model.words import label_words, labels_for, nearest_words
 from uce.core.runs.facts import command_line
 from uce.core.runs.folder import RunFolder
-from uce.core.runs.token_names import token_stem
+from uce.core.runs.token_names import check_names, token_stem
 from uce.core.work.edited_masks import _masks, _masks_as_they_lie
 from uce.core.work.localizing import find_concepts, write_localisation, write_names
 from uce.core.work.models import backbone_for, settle_micro_batch
@@ -127,6 +127,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     config = options.resolve(manager, base=stored, origin=folder / "config.yaml")
     if resume and info.get("status") != "localized":
         require_same(options.completed(manager, stored), config, folder.path)
+    check_names(config.run.names, config.run.concepts)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FLAT = 1e-3
 ROUNDS = 10
 WEIGHT = 6.0
+LARGE = 1 << 24  # pixels above which the picture is worked on in bands
 NEAR = 0.2  # loudness of the eight neighbours, without which pixels of the lattice would agree among themselves alone
 SURE = 1e-3  # log(1 / SURE) > WEIGHT: what lies deep inside a mask is never voted out
 
@@ -116,8 +117,7 @@ def _at_edges(
     if likeness_hw is not None:
         prior[0] += settings.background * (_resized(likeness_hw, small) - np.float32(0.5))
     chances = _mean_field(prior, colours, max(1, round(width)), settings.colour)
-    winner = np.stack([_resized(chance, size) for chance in chances]).argmax(axis=0)
-    found = winner[None] == np.arange(1, len(labels))[:, None, None]
+    found = _winners(chances, size)
     for index, mask in enumerate(found):
         if not mask.any():
             found[index] = masks_KHW[index]
@@ -157,6 +157,30 @@ def _mean_field(
             heard += voice * around[:, reach + y : reach + y + height, reach + x : reach + x + width]
         chances = _softmax(prior_Lhw + np.float32(WEIGHT) * heard / total)
     return chances
+
+
+def _winners(chances_Lhw: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where each label but the first is the likeliest, bool (L - 1, H, W); of large pictures a band at a time."""
+    import numpy as np
+    from PIL import Image
+
+    if size[0] * size[1] <= LARGE:
+        winner = np.stack([_resized(chance, size) for chance in chances_Lhw]).argmax(axis=0)
+        return np.asarray(winner[None] == np.arange(1, len(chances_Lhw))[:, None, None])
+    found = np.zeros((len(chances_Lhw) - 1, *size), bool)
+    height, width = chances_Lhw.shape[1:]
+    step = max(1, LARGE // (size[1] * len(chances_Lhw)))
+    for start in range(0, size[0], step):
+        stop = min(start + step, size[0])
+        box = (0, start * height / size[0], width, stop * height / size[0])
+        grown = [
+            np.asarray(Image.fromarray(chance).resize((size[1], stop - start), Image.Resampling.BILINEAR, box=box))
+            for chance in chances_Lhw
+        ]
+        winner = np.stack(grown).argmax(axis=0)
+        for index, mask in enumerate(found):
+            mask[start:stop] = winner == index + 1
+    return found
 
 
 def _softmax(scores_Lhw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

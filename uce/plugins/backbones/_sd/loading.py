@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ModelError, not_damaged
 from uce.core.files.documents import parse_json
+from uce.core.files.paths import user_path
 from uce.core.files.writing import exists
 from uce.core.model.backbone import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
@@ -85,7 +86,7 @@ def locate(model: str) -> Path | str:
     Raises:
         ModelError: nothing is there, or it is no .safetensors file.
     """
-    path = Path(model).expanduser()
+    path = user_path(model)
     if model == "mini":
         if not MINI.is_dir():
             raise ModelError("the embedded model 'mini' is missing from this installation; install uce-concepts again")
