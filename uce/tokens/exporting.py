@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, RunFolderError, UceError, unknown_name
-from uce.core.files.writing import exists, open_aside
+from uce.core.files.writing import open_aside
+from uce.core.runs.facts import token_facts
 from uce.core.runs.token_export import TokenExport
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from uce.core.flow.settings import Settings
     from uce.core.registry.manager import Manager
     from uce.core.work.held import Concept, Run
-
-LICENCE = (
-    "not stated: whoever passes this token on needs the rights to the source picture, and its use is bound by the "
-    "licence of the model"
-)
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def chosen_tokens(
         raise ConfigError(f"--concepts {','.join(map(str, wanted))}: give each index once, such as 0,2")
     tokens = renamed([by_index[index].token for index in wanted], names)
     return [
-        TokenExport(token, token_stem(token), concept.vectors, concept, token_facts(run, token, concept, licence))
+        TokenExport(token, token_stem(token), concept.vectors, concept, _facts(run, token, concept, licence))
         for token, concept in zip(tokens, (by_index[index] for index in wanted), strict=True)
     ]
 
@@ -142,21 +138,9 @@ def renamed(tokens: Sequence[str], names: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def token_facts(run: Run, token: str, concept: Concept, licence: str | None) -> dict[str, Any]:
-    """What a token's file says about itself: no folder of this machine, nothing that changes from call to call."""
-    model = run.info.get("model") or {}
-    name = str(model.get("name", ""))
-    local = Path(name).is_absolute() or exists(Path(name))
-    return {
-        "format": 1,
-        "uce": str((run.info.get("versions") or {}).get("uce", "")),
-        "token": token,
-        "model": Path(name).name if local else name,
-        "model_fingerprint": model.get("fingerprint"),
-        "picture": (run.info.get("input") or {}).get("digest"),
-        "label": concept.label,
-        "licence": licence or LICENCE,
-    }
+def _facts(run: Run, token: str, concept: Concept, licence: str | None) -> dict[str, Any]:
+    """As `token_facts`, under the name that the token is to have."""
+    return {**token_facts(run.info, concept.token, concept.label, licence), "token": token}
 
 
 def _call(

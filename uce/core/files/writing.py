@@ -136,4 +136,15 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
         storage = value.untyped_storage().data_ptr()
         plain[name] = value.clone() if storage in taken else value
         taken.add(storage)
-    write_bytes(path, save(plain, metadata=metadata))
+    data: bytes = save(plain, metadata=metadata)
+    write_bytes(path, data if len(metadata or {}) < 2 else _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the entries of its metadata in order: the library's own is another each time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(data[8:end])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]

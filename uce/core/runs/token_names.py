@@ -87,8 +87,10 @@ def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor
     return {f"{token}.{encoder}": value for encoder, value in plain.items()}
 
 
-def token_file(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect."""
-    if len(named) == 1:
-        return dict(named)
-    return {key.rpartition(".")[2]: value for key, value in named.items()}
+def token_file(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect.
+
+    Tensors are (n, d), also where n is 1: the web UIs take the number of vectors from the first axis.
+    """
+    several = len(vectors) > 1
+    return {encoder if several else token: value.contiguous() for encoder, value in vectors.items()}

@@ -52,10 +52,10 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     plan = work.pipeline.initialize(concepts, tokens)
     learned = work.pipeline.optimize(plan, concepts)
     work.require_folder()
-    folder.write_learned(learned)
     nearest = nearest_words(work.backbone, learned)
-    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
     labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    folder.write_learned(learned, labelled.labels)
+    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
     write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
         with use_weights(work.backbone, learned.weights):
