@@ -128,6 +128,7 @@ def _read_list(name: str) -> Iterator[Entry]:
         raise ConfigError(f"the list {name} is not readable ({error}); give UTF-8 text") from error
     reader = {".txt": _text_rows, ".jsonl": _json_rows}.get(name[name.rindex(".") :].lower(), _csv_rows)
     for where, row in reader(text, name):
+        row = _plain(row)
         if not isinstance(row.get("image"), str) or not row["image"].strip():
             raise ConfigError(f"{where}: there is no image; give each line one, in the column or key 'image'")
         image = row["image"].strip()
@@ -145,6 +146,24 @@ def _read_list(name: str) -> Iterator[Entry]:
 _Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
+_IMAGE = ("image", "file_name")
+_INDEX = re.compile(r"(Unnamed: \d+)?")
+"""What pandas calls the column in which it keeps its rows' numbers."""
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without pandas' index and without cells that hold nothing; `file_name` (as in a folder of pictures with
+    metadata) is the image."""
+    found = {}
+    for key, value in row.items():
+        empty = value is None or value != value or (isinstance(value, str) and value.strip() in ("", "nan", "NaN"))
+        if not empty and not _INDEX.fullmatch(key):
+            found[key] = value
+    if "image" not in found and "file_name" in found:
+        found["image"] = found.pop("file_name")
+    return found
+
+
 def _text_rows(text: str, name: str) -> _Rows:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -154,7 +173,7 @@ def _text_rows(text: str, name: str) -> _Rows:
 def _csv_rows(text: str, name: str) -> _Rows:
     reader = csv.DictReader(io.StringIO(text), delimiter="\t" if name.lower().endswith(".tsv") else ",", strict=True)
     try:
-        if "image" not in (reader.fieldnames or ()):
+        if not set(_IMAGE) & set(reader.fieldnames or ()):
             raise ConfigError(f"{name}: its first line must name the columns, 'image' among them")
         for row in reader:
             where = f"{name}, line {reader.line_num}"

@@ -11,7 +11,8 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,23 @@ class Library:
                 shutil.rmtree(target)
             aside.replace(target)
         return self.get(name)
+
+    def add_files(self, files: Sequence[Path], name: str, *, model: str | None = None, overwrite: bool = False) -> Run:
+        """Add embeddings of any layout.
+
+        Args:
+            model: the one that they belong to.
+
+        Raises:
+            TokenFileError: a file is no embedding.
+            ConfigError, RunFolderError: as `add`, or no model.
+        """
+        from uce.core.config.options import Options
+        from uce.tokens.importing import import_files
+
+        with tempfile.TemporaryDirectory(prefix="uce-import-") as aside:
+            import_files(files, Path(aside) / "run", Options(model=model))
+            return self.add(Run(RunFolder(Path(aside) / "run")), name, overwrite=overwrite)
 
     def remove(self, name: str) -> None:
         """Delete an entry.

@@ -10,6 +10,8 @@ from uce.core.flow.settings import Settings as BaseSettings
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -65,7 +67,8 @@ class EdgesRefiner:
             return concepts
         top, left, height, width = image.box
         shown = (slice(top, top + height), slice(left, left + width))
-        masks = image.masks_of(concepts).cpu().numpy().copy()
+        masks = image.masks_of(concepts).cpu().numpy()
+        masks = masks if concepts.pixel_masks is None else masks.copy()
         cell = max(
             (image.side / concepts.grid[axis]) * (image.box[axis + 2] / image.window[axis + 2]) for axis in (0, 1)
         )
@@ -110,7 +113,8 @@ def _at_edges(
     if float(colours.std()) < FLAT:
         return masks_KHW
     labels = np.concatenate([~masks_KHW.any(axis=0, keepdims=True), masks_KHW])
-    shares = np.stack([_resized(label.astype(np.float32), small) for label in labels])
+    step = max(1, round((size[0] * size[1] / LARGE) ** 0.5))  # of large masks, every so many pixels tell enough
+    shares = np.stack([_resized(label[::step, ::step].astype(np.float32), small) for label in labels])
     width = settings.band * cell * scale
     shares = uniform_filter(shares, size=(0, round(width), round(width)), mode="nearest") if width >= 1.5 else shares
     prior = np.log(np.clip(shares, SURE, 1))
@@ -165,7 +169,7 @@ def _winners(chances_Lhw: npt.NDArray[np.float32], size: tuple[int, int]) -> npt
     from PIL import Image
 
     if size[0] * size[1] <= LARGE:
-        winner = np.stack([_resized(chance, size) for chance in chances_Lhw]).argmax(axis=0)
+        winner = _argmax([_resized(chance, size) for chance in chances_Lhw])
         return np.asarray(winner[None] == np.arange(1, len(chances_Lhw))[:, None, None])
     found = np.zeros((len(chances_Lhw) - 1, *size), bool)
     height, width = chances_Lhw.shape[1:]
@@ -177,10 +181,21 @@ def _winners(chances_Lhw: npt.NDArray[np.float32], size: tuple[int, int]) -> npt
             np.asarray(Image.fromarray(chance).resize((size[1], stop - start), Image.Resampling.BILINEAR, box=box))
             for chance in chances_Lhw
         ]
-        winner = np.stack(grown).argmax(axis=0)
+        winner = _argmax(grown)
         for index, mask in enumerate(found):
             mask[start:stop] = winner == index + 1
     return found
+
+
+def _argmax(values_LHW: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.int16]:
+    """As numpy's over the first axis, the first of equal ones, in a third of its time."""
+    import numpy as np
+
+    winner, best = np.zeros(values_LHW[0].shape, np.int16), values_LHW[0]
+    for index, value in enumerate(values_LHW[1:], start=1):
+        winner[value > best] = index
+        best = np.maximum(best, value)
+    return winner
 
 
 def _softmax(scores_Lhw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
