@@ -15,7 +15,7 @@ from uce.faces import PUBLIC
 HOME = Path(uce.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("version", "faces", "core.errors"),
+    ("version", "waiting", "faces", "core.errors"),
     ("core.logs", "core.files"),
     ("core.flow", "scenes"),
     ("core.model", "core.localisation", "core.runs"),

@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from uce.version import PLUGIN_API, __version__
+from uce.waiting import wait_quietly
+
+wait_quietly()
 
 _HOMES = {
     "ablate": "uce.api",

@@ -44,7 +44,7 @@ def load(folder: str | Path) -> Run:
     Raises:
         RunFolderError: the folder is no run folder, or of a newer format.
     """
-    run = Run(RunFolder(Path(folder)))
+    run = Run(RunFolder(Path(folder).absolute()))  # stays the same folder when the program goes elsewhere
     _ = run.info, run.concepts
     return run
 
@@ -186,19 +186,21 @@ def ablate(
     from uce.ablation.result import Ablation
     from uce.ablation.run import run_ablation
     from uce.core.config.options import Options
+    from uce.core.files.locks import alone_in
 
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    run_ablation(
-        sources,
-        Options.of(options),
-        Path(out),
-        vary=vary,
-        one_at_a_time=one_at_a_time,
-        localize_only=localize_only,
-        truth=None if truth is None else Path(truth),
-        resume=resume,
-        overwrite=overwrite,
-    )
+    with alone_in(Path(out)):
+        run_ablation(
+            sources,
+            Options.of(options),
+            Path(out),
+            vary=vary,
+            one_at_a_time=one_at_a_time,
+            localize_only=localize_only,
+            truth=None if truth is None else Path(truth),
+            resume=resume,
+            overwrite=overwrite,
+        )
     return Ablation(AblationFolder(Path(out)))
 
 
@@ -288,10 +290,12 @@ def import_tokens(
         TokenFileError: a file is no embedding, or holds more than plain tensors. Nothing was written.
     """
     from uce.core.config.options import Options
+    from uce.core.files.locks import alone_in
     from uce.tokens.importing import import_files
 
     paths = [files] if isinstance(files, str | Path) else list(files)
-    import_files([Path(path) for path in paths], Path(out), Options.of(options), overwrite=overwrite)
+    with alone_in(Path(out)):
+        import_files([Path(path) for path in paths], Path(out), Options.of(options), overwrite=overwrite)
     return load(out)
 
 

@@ -39,6 +39,7 @@ def _terminate(number: int, frame: Any) -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point: errors that the user can mend become one line and exit code 2."""
     signal.signal(signal.SIGTERM, _terminate)
+    logs.steady_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(arguments, prog_name="uce", standalone_mode=False)

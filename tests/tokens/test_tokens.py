@@ -386,7 +386,7 @@ def bad_files(folder: Path) -> dict[Path, str]:
         "empty.bin": ({}, "holds 0 entries"),
         "nan.bin": ({"<cup>": good * float("nan")}, "values that are not finite"),
         "sparse.bin": ({"<cup>": good.to_sparse()}, "not a plain tensor"),
-        "half.bin": ({"clip_l": good}, "holds only clip_l; SDXL embeddings hold clip_l and clip_g"),
+        "half.bin": ({"clip_g": good}, "holds only clip_g; SDXL embeddings hold clip_l and clip_g"),
         "uneven.bin": ({"clip_l": torch.ones(1, 16), "clip_g": torch.ones(2, 16)}, "another number of vectors"),
         "lora.bin": ({"unet.a.lora.down.weight": good, "unet.a.lora.up.weight": good}, "a model or a LoRA"),
         "terms.pt": (
@@ -417,7 +417,8 @@ def bad_files(folder: Path) -> dict[Path, str]:
         bomb.writestr("bomb/data.pkl", bytes(80 << 20))
     found[folder / "bomb.pt"] = "unpacks to 80 MiB"
     found[folder / "missing.pt"] = "No such file or directory"
-    found[folder] = "is a folder"
+    (folder / "none").mkdir()
+    found[folder / "none"] = "holds no embedding; give a file, or a folder as the hub has it"
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from uce.core.errors import RunFolderError
 from uce.core.files.result_folder import ResultFolder, remove_empty
+from uce.core.files.writing import no_links
 from uce.core.runs.folder import RunFolder
 
 REPORTS = ("ablation.json", "ablation.csv", "ablation.md", "ablation.html")
@@ -31,11 +32,11 @@ class AblationFolder(ResultFolder):
 
     def clear(self) -> None:
         """Remove what an ablation wrote, and nothing else."""
-        for folder in sorted((self.path / "runs").glob("*/*")):
+        for folder in no_links(self.path, "runs/*/*"):
             RunFolder(folder).clear()
             remove_empty(folder)
             remove_empty(folder.parent)
-        for path in (*(self.path / "cache").glob("*.safetensors"), *(self.path / "cache").glob(".*.part")):
+        for path in (*no_links(self.path, "cache/*.safetensors"), *no_links(self.path, "cache/.*.part")):
             path.unlink()
         for name in ("runs", "cache"):
             remove_empty(self.path / name)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from uce.core.errors import RunFolderError
 from uce.core.files.result_folder import ResultFolder, remove_empty
-from uce.core.files.writing import write_json
+from uce.core.files.writing import no_links, write_json
 from uce.core.runs.facts import now
 from uce.core.runs.folder import RunFolder
 
@@ -73,7 +73,7 @@ class BatchFolder(ResultFolder):
     def clear(self) -> None:
         """Remove what a batch wrote, and nothing else."""
         runs = self.path / "runs"
-        for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
+        for folder in no_links(self.path, "runs/*"):
             RunFolder(folder).clear()
             remove_empty(folder)
         remove_empty(runs)

@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from uce.core.config.assigned import parse_chain
 from uce.core.errors import ConfigError, ImageError, unknown_name
 from uce.core.files.datasets import is_row, is_saved, list_rows
 from uce.core.files.documents import parse_json, parse_yaml, shown
+from uce.core.files.formats import SUFFIXES as PICTURES
 from uce.core.files.urls import find_urls, is_url, read_url
 from uce.core.flow.stages import SINGLE_STAGES
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
 TABLES = (".parquet",)
 COLUMNS = ("image", "name", "seed", "concepts", "names", *SINGLE_STAGES, "refiner")
+log = logging.getLogger(__name__)
 _SETTING = re.compile(r"(extractor|clusterer|refiner|initializer|optimizer|run)(\.[A-Za-z0-9_-]+){1,2}")
 _FOR_ALL = ("run.device", "run.precision", "run.threads", "run.micro_batch")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
@@ -106,8 +108,16 @@ def _found_paths(source: str) -> list[str]:
 
 def _inside(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files in a folder and below it, hidden ones left out."""
-    inside = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-    return [file for file in inside if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    inside = sorted(file for file in folder.rglob("*") if file.is_file())
+    shown = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    wanted = [file for file in shown if file.suffix.lower() in suffixes]
+    if wanted and len(wanted) < len(shown):
+        skipped = [str(file.relative_to(folder)) for file in shown if file.suffix.lower() not in suffixes]
+        log.warning(
+            "%d of %d files in %s are left out, since their names end in nothing that is read here: %s%s",
+            len(skipped), len(shown), folder, ", ".join(skipped[:5]), ", ..." if len(skipped) > 5 else "",
+        )  # fmt: skip
+    return wanted
 
 
 def _read_list(name: str) -> Iterator[Entry]:
@@ -119,6 +129,7 @@ def _read_list(name: str) -> Iterator[Entry]:
         raise ConfigError(f"the list {name} is not readable ({error}); give UTF-8 text") from error
     reader = {".txt": _text_rows, ".jsonl": _json_rows}.get(name[name.rindex(".") :].lower(), _csv_rows)
     for where, row in reader(text, name):
+        row = _plain(row)
         if not isinstance(row.get("image"), str) or not row["image"].strip():
             raise ConfigError(f"{where}: there is no image; give each line one, in the column or key 'image'")
         image = row["image"].strip()
@@ -136,6 +147,24 @@ def _read_list(name: str) -> Iterator[Entry]:
 _Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
+_IMAGE = ("image", "file_name")
+_INDEX = re.compile(r"(Unnamed: \d+)?")
+"""What pandas calls the column in which it keeps its rows' numbers."""
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without pandas' index and without cells that hold nothing; `file_name` (as in a folder of pictures with
+    metadata) is the image."""
+    found = {}
+    for key, value in row.items():
+        empty = value is None or value != value or (isinstance(value, str) and value.strip() in ("", "nan", "NaN"))
+        if not empty and not _INDEX.fullmatch(key):
+            found[key] = value
+    if "image" not in found and "file_name" in found:
+        found["image"] = found.pop("file_name")
+    return found
+
+
 def _text_rows(text: str, name: str) -> _Rows:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -145,7 +174,7 @@ def _text_rows(text: str, name: str) -> _Rows:
 def _csv_rows(text: str, name: str) -> _Rows:
     reader = csv.DictReader(io.StringIO(text), delimiter="\t" if name.lower().endswith(".tsv") else ",", strict=True)
     try:
-        if "image" not in (reader.fieldnames or ()):
+        if not set(_IMAGE) & set(reader.fieldnames or ()):
             raise ConfigError(f"{name}: its first line must name the columns, 'image' among them")
         for row in reader:
             where = f"{name}, line {reader.line_num}"

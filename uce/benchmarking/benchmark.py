@@ -23,7 +23,8 @@ from uce.core.config.devices import resolve_device
 from uce.core.config.keywords import ModelOptions, public
 from uce.core.config.options import Options
 from uce.core.errors import ConfigError, PluginError, RunFolderError
-from uce.core.files.writing import write_json, write_text
+from uce.core.files.locks import writes_out
+from uce.core.files.writing import no_links, write_json, write_text
 from uce.core.flow.picture import load_rgb
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
@@ -60,6 +61,7 @@ class Benchmark:
 
 
 @public
+@writes_out
 def benchmark(
     out: str | Path,
     *,
@@ -255,14 +257,14 @@ def _merged(stored: Any, facts: dict[str, Any], out: Path) -> dict[str, Any]:
 
 def _clear(out: Path) -> None:
     """Remove what a benchmark wrote, and nothing else."""
-    for path in sorted((out / "runs").glob("*/*")):
+    for path in no_links(out, "runs/*/*"):
         if path.is_dir():
             RunFolder(path).clear()
             with contextlib.suppress(OSError):
                 path.rmdir()
         elif path.name.endswith(".failed.json"):
             path.unlink()
-    for path in [*(out / "methods").glob("*.yaml"), *(out / "truth").glob("*.png")]:
+    for path in [*no_links(out, "methods/*.yaml"), *no_links(out, "truth/*.png")]:
         path.unlink()
     for name in (FILE, "table.csv", "pictures.csv", "table.md", "index.html"):
         (out / name).unlink(missing_ok=True)

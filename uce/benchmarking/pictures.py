@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from uce.core.errors import ConfigError, unknown_name
+from uce.core.files.formats import SUFFIXES
 
 SCENES = Path(__file__).parent / "scenes"
 SHIPPED = ("validation", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)

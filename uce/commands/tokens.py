@@ -130,7 +130,10 @@ def export(
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Embeddings: .safetensors, .bin or .pt.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Embeddings: .safetensors, .bin, .pt, or a folder of the hub."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run folder to write.")],
     model: Annotated[
         str | None, typer.Option(metavar="ID|FOLDER|FILE", help="The model that they belong to, as for uce run.")
@@ -181,18 +184,24 @@ def push(
 
 @library_app.command("add")
 def library_add(
-    folder: Run,
+    folder: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A run folder, or an embedding of any layout.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the entry is called.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="ID|FOLDER|FILE", help="The model that an embedding belongs to.")
+    ] = None,
     library: Library = None,
     overwrite: Replace = False,
     json_: Json = False,
 ) -> None:
-    """Copy a run's tokens, masks and pictures into the library."""
+    """Copy a run's tokens, masks and pictures, or an embedding, into the library."""
     import uce
     from uce.terminal.tokens import show_library
 
     found = uce.Library.open(library)
-    found.add(uce.load(folder), name, overwrite=overwrite)
+    if (folder / "run.json").is_file() or not folder.exists():
+        found.add(uce.load(folder), name, overwrite=overwrite)
+    else:
+        found.add_files([folder], name, model=model, overwrite=overwrite)
     show_library(found, [name], json_)
 
 

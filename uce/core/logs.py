@@ -67,6 +67,25 @@ def configure_from_environment() -> None:
     level = os.environ.get(LEVEL, "WARNING")
     logger.setLevel(level if level in logging.getLevelNamesMapping() else "WARNING")
     logger.propagate = False
+    pillow = logging.getLogger("PIL")  # what it says would come to stderr as bare text
+    if not pillow.handlers:
+        pillow.addHandler(logging.NullHandler())
+
+
+def steady_streams() -> None:
+    """Streams that were closed lead nowhere, and letters that a terminal does not know become question marks: neither
+    may end a command after its work is done."""
+    for name, place in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != place:  # else the next file that is opened would get the number that C libraries write to
+                os.dup2(nowhere, place)
+                os.close(nowhere)
+            if name != "stdin":
+                setattr(sys, name, open(place, "w", encoding="utf-8", errors="replace"))  # noqa: SIM115, PTH123
+        elif name != "stdin" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def complain(line: str) -> None:

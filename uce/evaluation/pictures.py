@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from uce import api
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 from uce.core.files.masks import mask_box
+from uce.core.files.paths import typed_path
 from uce.core.files.writing import write_picture
 from uce.core.flow.picture import Picture, load_rgb, read_picture
 from uce.core.model.encoder import RgbArray
@@ -57,8 +58,8 @@ def require_learned(run: Run) -> None:
     state = run.info.get("status")
     if state == "localized":
         raise RunFolderError(
-            f"{run.path} holds no learned tokens yet; learn them with uce learn {run.path}, or measure only its masks "
-            "with --masks-only --truth FOLDER"
+            f"{run.path} holds no learned tokens yet; learn them with uce learn {typed_path(run.path)}, or measure "
+            "only its masks with --masks-only --truth FOLDER"
         )
     if state == "imported":
         raise RunFolderError(f"{run.path} holds imported tokens: it has no picture to compare with, evaluate a uce run")
@@ -155,7 +156,7 @@ def _draw_set(
 def _read(path: Path) -> RgbArray | None:
     """A kept picture; None where there is none, or it is damaged."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):
         return None

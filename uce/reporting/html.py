@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 from uce.core.files.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def file_uri(path: Path, side: int) -> str | None:
 def read_rgb(path: Path) -> Image.Image | None:
     """A picture file; None where there is none that can be read."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -138,9 +138,10 @@ def _pictures(folder: Path) -> list[tuple[str, Path]]:
 
 def _log_picture(tracker: Any, title: str, path: Path, step: int) -> None:
     import numpy as np
-    from PIL import Image
 
-    with Image.open(path) as file:
+    from uce.core.files.formats import open_picture
+
+    with open_picture(path) as file:
         pixels_HWC = np.asarray(file.convert("RGB"))
     if tracker.name == "tensorboard":
         tracker.log_images({title: pixels_HWC[None]}, step=step, dataformats="NHWC")

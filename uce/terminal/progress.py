@@ -27,12 +27,10 @@ class ModelLine:
 
     @hookimpl
     def uce_run_started(self, event: RunStarted) -> None:
-        from uce.core.work.models import current_backbone
-
         if event.config.note and event.config.note not in self.noted:  # an ablation starts many runs
             print(event.config.note, file=self.stream, flush=True)
             self.noted.add(event.config.note)
-        backbone = current_backbone()
+        backbone = event.backbone
         if backbone is not None:
             run = event.config.run
             line = f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}"
@@ -55,7 +53,7 @@ class Progress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             transient=transient,
         )
@@ -109,6 +107,7 @@ def status(text: str, quiet: bool = False) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(text):
+    with Console(stderr=True).status(Text(text)):
         yield

@@ -17,6 +17,9 @@ def show_run(run: Run, as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from uce.core.files.paths import shown_path, typed_path
 
     labelled = any(concept.label for concept in run.concepts)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
@@ -27,18 +30,20 @@ def show_run(run: Run, as_json: bool) -> None:
     table.add_column("mask")
     for concept in run.concepts:
         label = [_label(concept)] if labelled else []
-        mask = str(run.path / concept.mask_path)
-        table.add_row(str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+        mask = shown_path(run.path / concept.mask_path)
+        row = (str(concept.index), concept.token, *label, f"{concept.share:.1%}", f"{concept.score:.2f}", mask)
+        table.add_row(*map(Text, row))  # no markup: a folder may be called [bold]
     Console(highlight=False, width=10_000).print(table)  # paths are never cut; a narrow terminal breaks lines itself
     console = Console(highlight=False, soft_wrap=True)
-    folder = shlex.quote(str(run.path))
+    folder = typed_path(run.path)
     seen = "report.html" if (run.path / "report.html").is_file() else "overlay.png"
-    console.print(f"\n{len(run.concepts)} concepts, seen in {run.path / seen}", markup=False)
+    console.print(f"\n{len(run.concepts)} concepts, seen in {shown_path(run.path / seen)}", markup=False)
     if run.learned:
         prompt = f"a photo of {run.concepts[0].token} on a blue background"
         console.print(f"next: uce generate {shlex.quote(prompt)} --run {folder} -o pictures", markup=False)
     else:
-        console.print(f"next: edit, delete or add PNGs in {run.path / 'masks'}, then: uce learn {folder}", markup=False)
+        masks = shown_path(run.path / "masks")
+        console.print(f"next: edit, delete or add PNGs in {masks}, then: uce learn {folder}", markup=False)
 
 
 def _label(concept: Concept) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uce.core.files.paths import typed_path
 from uce.terminal.tables import _print_table
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def show_import(run: Run, as_json: bool) -> None:
     _print_table(["token", "vectors", "width", "from"], rows)
     print(f"\nfor the model {run.info['model']['name']}")
     prompt = shlex.quote(f"a photo of {run.concepts[0].token}")
-    print(f"next: uce generate {prompt} --run {shlex.quote(str(run.path))} -o pictures")
+    print(f"next: uce generate {prompt} --run {typed_path(run.path)} -o pictures")
 
 
 def show_library(library: Library, names: Sequence[str], as_json: bool, sheet: Path | None = None) -> None:

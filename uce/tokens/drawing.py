@@ -17,6 +17,7 @@ from uce.core.model.abilities import use_weights
 from uce.core.model.schedulers import DEFAULT_SCHEDULER, require_scheduler
 from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
+from uce.core.work.models import my_turn
 from uce.tokens.gathering import Owned, gather, require_fit, trained_weights
 
 if TYPE_CHECKING:
@@ -89,17 +90,18 @@ def draw(
         raise RunFolderError(f"{folder} is a file; give a folder with -o")
     edit = _edit(into, mask, heat)
     weights = trained_weights(tokens)
-    backbone = (runs[0] if runs else tokens[0].run).backbone(device, plugin)
-    require_fit(backbone, tokens)
     how: dict[str, Any] = {"steps": steps, "guidance": guidance}
     asked = {"negative": negative, "scheduler": "" if scheduler == DEFAULT_SCHEDULER else scheduler}
     how |= {key: value for key, value in asked.items() if value}
-    if edit is not None:
-        how["into"] = edit.prepare(backbone)
-    _require_offered(backbone, how)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
-    with use_weights(backbone, weights):
-        pictures, maps = _pictures(backbone, tokens, pairs, how, heat=heat and folder is not None)
+    with my_turn():
+        backbone = (runs[0] if runs else tokens[0].run).backbone(device, plugin)
+        require_fit(backbone, tokens)
+        if edit is not None:
+            how["into"] = edit.prepare(backbone)
+        _require_offered(backbone, how)
+        with use_weights(backbone, weights):
+            pictures, maps = _pictures(backbone, tokens, pairs, how, heat=heat and folder is not None)
     if edit is not None:
         pictures = [edit.paste(picture) for picture in pictures]
     if folder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, PluginError, RunFolderError, UceError, unknown_name
-from uce.core.files.writing import exists
+from uce.core.files.writing import open_aside
+from uce.core.runs.facts import token_facts
 from uce.core.runs.token_export import TokenExport
 
 if TYPE_CHECKING:
@@ -20,11 +22,6 @@ if TYPE_CHECKING:
     from uce.core.registry.manager import Manager
     from uce.core.runs.stored import StoredConcept, StoredRun
     from uce.core.work.held import Run
-
-LICENCE = (
-    "not stated: whoever passes this token on needs the rights to the source picture, and its use is bound by the "
-    "licence of the model"
-)
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def chosen_tokens(
         raise ConfigError(f"--concepts {','.join(map(str, wanted))}: give each index once, such as 0,2")
     tokens = renamed([by_index[index].token for index in wanted], names)
     return [
-        TokenExport(token, token_stem(token), concept.vectors, concept, token_facts(run, token, concept, licence))
+        TokenExport(token, token_stem(token), concept.vectors, concept, _facts(run, token, concept, licence))
         for token, concept in zip(tokens, (by_index[index] for index in wanted), strict=True)
     ]
 
@@ -141,21 +138,9 @@ def renamed(tokens: Sequence[str], names: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def token_facts(run: StoredRun, token: str, concept: StoredConcept, licence: str | None) -> dict[str, Any]:
-    """What a token's file says about itself: no folder of this machine, nothing that changes from call to call."""
-    model = run.info.get("model") or {}
-    name = str(model.get("name", ""))
-    local = Path(name).is_absolute() or exists(Path(name))
-    return {
-        "format": 1,
-        "uce": str((run.info.get("versions") or {}).get("uce", "")),
-        "token": token,
-        "model": Path(name).name if local else name,
-        "model_fingerprint": model.get("fingerprint"),
-        "picture": (run.info.get("input") or {}).get("digest"),
-        "label": concept.label,
-        "licence": licence or LICENCE,
-    }
+def _facts(run: StoredRun, token: str, concept: StoredConcept, licence: str | None) -> dict[str, Any]:
+    """As `token_facts`, under the name that the token is to have."""
+    return {**token_facts(run.info, concept.token, concept.label, licence), "token": token}
 
 
 def _call(
@@ -181,13 +166,10 @@ def _move(source: Path, target: Path) -> None:
     """`target` appears whole: copied aside in its own folder, then renamed."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
-        ) as part:
-            aside = Path(part.name)
+        descriptor, aside = open_aside(target)
+        os.close(descriptor)
         try:
             shutil.copyfile(source, aside)
-            aside.chmod(0o644)
             aside.replace(target)
         except BaseException:
             aside.unlink(missing_ok=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, ModelError, unknown_name
+from uce.core.files.token_places import ENDINGS
 from uce.core.runs.folder import RunFolder
 from uce.core.runs.token_names import token_stem
 from uce.core.work.held import Run
-from uce.tokens.importing import width_text, widths
+from uce.tokens.importing import import_files, width_text, widths
 from uce.tokens.library import Library
 
 if TYPE_CHECKING:
@@ -40,7 +44,8 @@ def gather(runs: Sequence[Run], picks: Sequence[str], library: Library) -> list[
 
     Args:
         runs: of `--run`: all of their tokens, under their own names.
-        picks: of `--concept`: "OWNER:TOKEN" or "OWNER:TOKEN=NAME", where OWNER is a library entry or a run folder.
+        picks: of `--concept`: "OWNER:TOKEN" or "OWNER:TOKEN=NAME", where OWNER is a library entry, a run folder or an
+            embedding file.
 
     Raises:
         ConfigError: nothing given, an unknown owner or token, one name for two tokens, or models that differ.
@@ -48,7 +53,8 @@ def gather(runs: Sequence[Run], picks: Sequence[str], library: Library) -> list[
     found = [
         Owned(token, token, str(run.path), run, vectors) for run in runs for token, vectors in run.tokens().items()
     ]
-    found += [_pick(text, library) for text in picks]
+    model = next((str(run.info["model"]["name"]) for run in runs if run.info.get("model")), None)
+    found += [_pick(text, library, model) for text in picks]
     if not found:
         raise ConfigError("there is no token to draw with; name a run with --run DIR, or concepts with --concept")
     by_name: dict[str, Owned] = {}
@@ -64,12 +70,12 @@ def gather(runs: Sequence[Run], picks: Sequence[str], library: Library) -> list[
     return tokens
 
 
-def _pick(text: str, library: Library) -> Owned:
+def _pick(text: str, library: Library, model: str | None) -> Owned:
     place, equals, name = text.partition("=")
     owner, colon, token = place.rpartition(":")
     if not colon or not owner or not token or (equals and not name):
         raise ConfigError(f"--concept {text}: write ENTRY:TOKEN or ENTRY:TOKEN=NAME, such as beach-trip:asset0=cup")
-    run = _owner(owner, library, text)
+    run = _owner(owner, library, text, model)
     own = f"<{token.strip().removeprefix('<').removesuffix('>')}>"
     tokens = run.tokens()
     if own not in tokens:
@@ -79,16 +85,40 @@ def _pick(text: str, library: Library) -> Owned:
     return Owned(called, own, owner, run, tokens[own])
 
 
-def _owner(owner: str, library: Library, text: str) -> Run:
+def _owner(owner: str, library: Library, text: str, model: str | None) -> Run:
     if owner in library.names():
         return library.get(owner)
     folder = RunFolder(Path(owner))
     if folder.is_run:
         return Run(folder)
+    if folder.path.is_file() and folder.path.suffix.lower() in ENDINGS:
+        return _of_file(folder.path, model)
     raise ConfigError(
         f"--concept {text}: {unknown_name('library entry', owner, library.names())} It is no run folder either. "
         f"Library: {library.folder}"
     )
+
+
+def _of_file(path: Path, model: str | None) -> Run:
+    """An embedding file as a run, kept while this program works.
+
+    Raises:
+        TokenFileError: it is no embedding.
+        ConfigError: nobody says for which model it is.
+    """
+    from uce.core.config.options import Options
+
+    aside = tempfile.mkdtemp(prefix="uce-concept-")
+    atexit.register(shutil.rmtree, aside, ignore_errors=True)
+    run = RunFolder(Path(aside) / "run")
+    try:
+        import_files([path], run.path, Options(model=model))
+    except ConfigError as error:
+        raise ConfigError(
+            f"--concept {path}: nobody says which model it is for; name a run of that model with --run, or use "
+            "uce import with --model first"
+        ) from error
+    return Run(run)
 
 
 def _require_one_model(tokens: Sequence[Owned]) -> None:

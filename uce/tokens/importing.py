@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, TokenFileError
 from uce.core.files.token_files import FoundToken, read_token_file
+from uce.core.files.token_places import token_files
 from uce.tokens.exporting import renamed
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
     """Write the tokens of `files` as a run folder.
 
     Args:
-        files: embeddings of any layout that `uce.core.files.token_files` reads.
+        files: embeddings of any layout that `uce.core.files.token_files` reads, or folders of them as on the hub.
         out: the run folder.
         options: `model` says which model they belong to; `names` renames tokens, in order.
         overwrite: replace the run in `out`.
@@ -40,7 +41,7 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
     from uce.core.runs.facts import command_line, now, versions
     from uce.core.runs.folder import FORMAT, RunFolder
 
-    found = [token for path in files for token in read_token_file(path)]
+    found = _joined([token for path in token_files(files) for token in read_token_file(path)])
     if not found:
         raise ConfigError("there is no file to import; give at least one")
     started = now()
@@ -52,7 +53,8 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
     folder.prepare(overwrite=overwrite)
     write_text(folder / "config.yaml", config.to_yaml())
     folder.write_tokens({token: one.vectors for token, one in zip(tokens, found, strict=True)})
-    write_json(folder / "concepts.json", {"image": None, "concepts": [_entry(*pair) for pair in enumerate(tokens)]})
+    entries = [_entry(index, token, one) for index, (token, one) in enumerate(zip(tokens, found, strict=True))]
+    write_json(folder / "concepts.json", {"image": None, "concepts": entries})
     prints = {token.facts.get("model_fingerprint") for token in found}
     document = {
         "format": FORMAT,
@@ -74,14 +76,41 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
         "plugins": [],
         "stages": [],
         "sources": [
-            {"token": token, "file": one.path.name, "name": one.name, "digest": _digest(one.path)}
+            {"token": token, "file": one.path.name, "name": one.name, "digest": _digest(one.path), "facts": _said(one)}
             for token, one in zip(tokens, found, strict=True)
         ],
     }
     write_json(folder / "run.json", document)  # last: until then the folder is no run
 
 
-def _entry(index: int, token: str) -> dict[str, Any]:
+_SAID = ("uce", "model", "model_fingerprint", "picture", "label", "licence")
+
+
+def _said(one: FoundToken) -> dict[str, str]:
+    """What the file says of itself and what goes on when it is exported again: short texts."""
+    return {key: value[:500] for key in _SAID if isinstance(value := one.facts.get(key), str)}
+
+
+def _joined(found: Sequence[FoundToken]) -> list[FoundToken]:
+    """The two halves that diffusers' script for SDXL writes, a file per text encoder, as one token."""
+    halves = {768: "clip_l", 1280: "clip_g"}
+    kept: list[FoundToken] = []
+    for one in found:
+        width = int(one.vectors["clip"].shape[1]) if set(one.vectors) == {"clip"} else 0
+        other = next((k for k in kept if k.name == one.name and set(k.vectors) == {"clip"}), None)
+        pair = {} if other is None else {int(other.vectors["clip"].shape[1]): other, width: one}
+        if set(pair) != set(halves):
+            kept.append(one)
+            continue
+        assert other is not None
+        vectors = {halves[w]: pair[w].vectors["clip"] for w in halves}
+        if vectors["clip_l"].shape[0] != vectors["clip_g"].shape[0]:
+            raise TokenFileError(f"{other.path} and {one.path} hold different numbers of vectors for {one.name}")
+        kept[kept.index(other)] = FoundToken(one.name, vectors, other.path, other.facts)
+    return kept
+
+
+def _entry(index: int, token: str, one: FoundToken) -> dict[str, Any]:
     return {
         "index": index,
         "token": token,
@@ -90,7 +119,7 @@ def _entry(index: int, token: str) -> dict[str, Any]:
         "share": 0.0,
         "score": 0.0,
         "bbox": [0, 0, 0, 0],
-        "label": None,
+        "label": _said(one).get("label"),
         "words": [],
     }
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, RunFolderError, unknown_name
+from uce.core.files.locks import alone_in
+from uce.core.files.paths import typed_path, user_path
 from uce.core.files.writing import exists, write_json, write_text
 from uce.core.runs.facts import now
 from uce.core.runs.folder import RunFolder
@@ -36,14 +39,23 @@ _KEPT = ("run.json", "concepts.json", "input.png", "overlay.png", "embeddings.sa
 def default_folder() -> Path:
     """UCE_LIBRARY, else where this platform keeps a user's data."""
     if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE]).expanduser()
+        return user_path(os.environ[VARIABLE])
+    try:
+        return _users_data() / "uce" / "library"
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return NOWHERE
+
+
+NOWHERE = Path("~") / "uce" / "library"
+"""Stands for a library where nobody knows a place for one: it is empty, and takes nothing."""
+
+
+def _users_data() -> Path:
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "uce" / "library"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Library:
     @classmethod
     def open(cls, folder: str | Path | None = None) -> Library:
         """The library in `folder`; None: UCE_LIBRARY, or the platform's place for a user's data."""
-        return cls(default_folder() if folder is None else Path(folder).expanduser())
+        return cls(default_folder() if folder is None else user_path(folder))
 
     def names(self) -> list[str]:
         """Every entry's name, in order."""
@@ -112,14 +124,16 @@ class Library:
                 "beach-trip"
             )
         if not run.learned:
-            raise RunFolderError(f"{run.path} holds no learned tokens yet; learn them with uce learn {run.path}")
+            raise RunFolderError(
+                f"{run.path} holds no learned tokens yet; learn them with uce learn {typed_path(run.path)}"
+            )
         _ = run.tokens()  # damaged files are refused before anything is copied
         target = self.folder / name
         if target.exists() and not overwrite:
             raise ConfigError(f"the library {self.folder} has an entry {name!r} already; replace it with --overwrite")
         if target.exists() and name not in self.names():
             raise RunFolderError(f"{target} is not a library entry; move it away, or choose another --name")
-        with self._aside(name) as aside:
+        with alone_in(target), self._aside(name) as aside:
             for pattern in _KEPT:
                 for path in run.path.glob(pattern):
                     place = aside / path.relative_to(run.path)
@@ -131,6 +145,23 @@ class Library:
                 shutil.rmtree(target)
             aside.replace(target)
         return self.get(name)
+
+    def add_files(self, files: Sequence[Path], name: str, *, model: str | None = None, overwrite: bool = False) -> Run:
+        """Add embeddings of any layout.
+
+        Args:
+            model: the one that they belong to.
+
+        Raises:
+            TokenFileError: a file is no embedding.
+            ConfigError, RunFolderError: as `add`, or no model.
+        """
+        from uce.core.config.options import Options
+        from uce.tokens.importing import import_files
+
+        with tempfile.TemporaryDirectory(prefix="uce-import-") as aside:
+            import_files(files, Path(aside) / "run", Options(model=model))
+            return self.add(Run(RunFolder(Path(aside) / "run")), name, overwrite=overwrite)
 
     def remove(self, name: str) -> None:
         """Delete an entry.
@@ -176,13 +207,15 @@ class Library:
     @contextmanager
     def _aside(self, name: str) -> Iterator[Path]:
         """A new folder beside the entries, gone afterwards unless it was renamed."""
+        if self.folder == NOWHERE:
+            raise ConfigError(f"there is no home folder for a library here; say where it is with {VARIABLE}=FOLDER")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{name}.", suffix=".part"))
+            path = self.folder / f".{name}.{secrets.token_hex(4)}.part"
+            path.mkdir()
         except OSError as error:
             raise RunFolderError(f"cannot write the library {self.folder}: {error.strerror or error}") from error
         try:
-            path.chmod(0o755)
             yield path
         except OSError as error:
             raise RunFolderError(f"cannot write the library {self.folder}: {error.strerror or error}") from error

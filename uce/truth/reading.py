@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from uce.core.errors import ConfigError, ImageError, unknown_name
+from uce.core.files.formats import open_picture
 
 LAYOUT = "one 8-bit label PNG per picture (0 nothing; 1, 2, ... things) or one folder of mask PNGs per picture"
 
@@ -85,7 +86,7 @@ def _read(path: Path, size: tuple[int, int], grey: bool = False) -> tuple[npt.ND
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 mode, found = picture.mode, (picture.height, picture.width)
                 if found != size:
                     raise ImageError(

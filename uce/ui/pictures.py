@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from uce.core.files.formats import open_picture
 from uce.core.files.masks import mask_box
 from uce.core.runs.overlay import draw_overlay
 from uce.ui.things import Thing
@@ -75,7 +76,7 @@ def samples_of(picture: PictureWork) -> list[tuple[Image.Image, str]]:
         return []
     found = []
     for path in sorted((run.path / "samples").glob("*.png"), key=lambda p: (p.stem.startswith("all"), p.name)):
-        with Image.open(path) as sample:
+        with open_picture(path) as sample:
             caption = "all together" if path.stem.startswith("all") else path.stem
             found.append((sample.convert("RGB"), caption))
     return found

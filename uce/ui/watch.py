@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from uce.core.flow.events import RunFinished, StageFinished, StageStarted, Step
+    from uce.core.flow.events import RunFinished, RunStarted, StageFinished, StageStarted, Step
     from uce.ui.jobs import Job
 
 STAGE_TEXT = {
@@ -34,6 +34,11 @@ class Watcher:
     def __init__(self, job: Job, sample: bool = True) -> None:
         self.job = job
         self.due = list(SAMPLE_AT) if sample else []
+        self.backbone: Any = None
+
+    @hookimpl
+    def uce_run_started(self, event: RunStarted) -> None:
+        self.backbone = event.backbone
 
     @hookimpl
     def uce_stage_started(self, event: StageStarted) -> None:
@@ -68,15 +73,12 @@ class Watcher:
         """One picture of each of the first few tokens; what goes wrong here must not cost the run."""
         if event.tokens is None:
             return
-        from uce.core.work.models import current_backbone
-
-        backbone: Any = current_backbone()
         started = time.perf_counter()
         tokens = event.tokens()
         for token in list(tokens)[:MAX_SAMPLES]:
             self.job.check()
             try:
-                pictures = backbone.generate([f"a photo of {token}"], tokens, seeds=[0], steps=SAMPLE_STEPS)
+                pictures = self.backbone.generate([f"a photo of {token}"], tokens, seeds=[0], steps=SAMPLE_STEPS)
             except Exception:
                 self.due = []
                 return

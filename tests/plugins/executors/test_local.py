@@ -23,10 +23,8 @@ def test_observers_hear_every_run_and_the_model_is_loaded_once(
     class Listener:
         @uce.hookimpl
         def uce_run_started(self, event: Any) -> None:
-            from uce.core.work.models import current_backbone
-
             heard.append(event.folder.name)
-            models.add(id(current_backbone()))
+            models.add(id(event.backbone))
 
         @uce.hookimpl
         def uce_picture_finished(self, event: Any) -> None:

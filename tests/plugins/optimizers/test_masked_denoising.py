@@ -227,12 +227,14 @@ def test_template_has_one_place(template):
 def test_on_a_diffusers_pipeline(doubles, tiny_backbone):
     """The real face: one encode, nothing but tokens learns, the model is left as it was found."""
     before = {name: value.clone() for name, value in tiny_backbone.unet.state_dict().items()}
-    picture = SimpleNamespace(pixels=torch.rand(3, 64, 64) * 2 - 1)
+    picture = SimpleNamespace(pixels=torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1)
     learned = learn(
         doubles, tiny_backbone, doubles.concepts(2, side=16), picture=picture, splits=2, steps=2, merge_step=1
     )
     assert [row["phase"] for row in learned.history] == ["split"] * 4 + ["merged"] * 3
-    assert all(row["attention"] > 0 and row["masked_mse"] > 0 for row in learned.history)
+    # where the token looks as it should the distance is 0, or what rounding leaves of it
+    assert all(row["attention"] > -1e-6 and row["masked_mse"] > 0 for row in learned.history)
+    assert any(row["attention"] > 1e-4 for row in learned.history)
     assert all(torch.equal(value, before[name]) for name, value in tiny_backbone.unet.state_dict().items())
     assert all(parameter.grad is None for parameter in tiny_backbone.text_encoder.parameters())
     assert not any("Watcher" in type(p).__name__ for p in tiny_backbone.unet.attn_processors.values())

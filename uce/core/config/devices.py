@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 import torch
 
 from uce.core.errors import ConfigError
@@ -32,11 +35,36 @@ def resolve_device(name: str) -> str:
     return name
 
 
+@cache
+def free_threads() -> int:
+    """CPU threads for this process: OMP_NUM_THREADS where the user set it, else as many as there are cores to spare.
+
+    Cores are those that affinity and a container's quota allow, less those that other programs keep busy now: beside a
+    busy core two threads are slower than one. Asked once, so that all runs of a process compute the same sums.
+    """
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ or threads == 1:
+        return threads
+    import joblib
+
+    allowed = min(threads, joblib.cpu_count())
+    return max(1, allowed - round(_busy_cores()))
+
+
+def _busy_cores(seconds: float = 0.25) -> float:
+    """How many of the cores that this process may use are busy with other things, while it itself rests."""
+    import psutil
+
+    used = psutil.cpu_percent(interval=seconds, percpu=True)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(used))
+    return sum(used[core] for core in mine if core < len(used)) / 100
+
+
 def resolve_run(run: RunSettings) -> RunSettings:
     """Replace every "auto" and 0 by what this machine gives, so that a repeated run computes the same sums."""
     device = resolve_device(run.device)
     precision = run.precision
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
-    threads = run.threads or torch.get_num_threads()  # what torch finds: cores, affinity, OMP_NUM_THREADS
+    threads = run.threads or free_threads()
     return run.model_copy(update={"device": device, "precision": precision, "threads": threads})

@@ -67,7 +67,7 @@ def read_row(source: str) -> RgbArray:
     value = part.read(number, match["column"])
     if isinstance(value, bytes):
         return rgb_of_bytes(value, source)
-    value = value or {}
+    value = {"path": value} if isinstance(value, str) else value or {}
     if value.get("bytes"):
         return rgb_of_bytes(value["bytes"], source)
     name = value.get("path")
@@ -133,8 +133,10 @@ def _parquet_pictures(schema: Any) -> list[str]:
     found = []
     for field in schema:
         binary = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+        text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
         layout = pa.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}
-        if layout or (binary and field.name.lower() in ("image", "img", "picture", "png", "jpg", "jpeg", "webp")):
+        known = field.name.lower() in ("image", "img", "picture", "png", "jpg", "jpeg", "webp")
+        if layout or (binary and known) or (text and (known or field.name.lower() in ("file_name", "path"))):
             found.append(field.name)
     return found
 

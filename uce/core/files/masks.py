@@ -49,12 +49,12 @@ def read_mask(path: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
         RunFolderError: missing or not a picture.
     """
     import numpy as np
-    from PIL import Image
 
+    from uce.core.files.formats import open_picture, without_warnings
     from uce.core.files.pictures import check_size
 
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture, without_warnings():
             check_size(picture.size, f"mask {path}")
             return np.asarray(picture.convert("L")) > 127
     except UceError:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import TokenFileError
 from uce.core.files.documents import parse_json
+from uce.core.files.token_places import read_png
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,11 @@ MAX_VECTORS, MAX_WIDTH = 75, 16384
 MAX_TOKENS = 1000
 GIVE = "give an embedding as .safetensors, .bin or .pt"
 _ENCODERS = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
-_NAMELESS = ("emb_params", "*")
+_NAMELESS = ("emb_params", "emp_params", "*")
+_OUTPUTS = ("clip_l_out", "clip_g_out")
+"""What OneTrainer adds behind the text encoder; no other program reads it."""
+_BUNDLED = "bundle_emb."
+_PICTURE = (b"\x89PNG", b"RIFF")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +75,24 @@ def _read(path: Path) -> tuple[Any, dict[str, Any]]:
             head = file.read(16)
     except OSError as error:
         raise TokenFileError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    if size > MAX_BYTES:
+    if size > MAX_BYTES and not _is_bundle(path, head):
         raise TokenFileError(
             f"{path} has {size / 2**20:.0f} MiB, embeddings have at most {MAX_BYTES >> 20}; is it a model? {GIVE}"
         )
+    if head[:4] in _PICTURE:
+        return read_png(path), {}
     if head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[8:9] != b"{"):
         return _read_torch(path, zipped=head[:2] == b"PK"), {}
     return _read_safetensors(path, size, head)
+
+
+def _is_bundle(path: Path, head: bytes) -> bool:
+    """Whether it is a LoRA that carries its embeddings, of which nothing else is read."""
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] != b"{" or length > MAX_HEADER:
+        return False
+    with path.open("rb") as file:
+        return f'"{_BUNDLED}'.encode() in file.read(8 + length)
 
 
 def _read_safetensors(path: Path, size: int, head: bytes) -> tuple[Any, dict[str, Any]]:
@@ -89,15 +105,21 @@ def _read_safetensors(path: Path, size: int, head: bytes) -> tuple[Any, dict[str
         raise TokenFileError(f"{path} is damaged: its header says {length} bytes, the file has {size}; get it again")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get("uce", "{}")
+            names = list(file.keys())
+            bundled = [name for name in names if name.startswith(_BUNDLED)]
+            tensors = {name: file.get_tensor(name) for name in bundled or names}
+            said = file.metadata() or {}
+            text = said.get("uce", "{}")
     except Exception as error:  # the reader raises whatever it meets in a damaged file
         raise TokenFileError(f"{path} is damaged ({_short(error)}); get it again") from error
     try:
         facts = parse_json(text)
     except ValueError:
         facts = {}
-    return tensors, facts if isinstance(facts, dict) else {}
+    facts = facts if isinstance(facts, dict) else {}
+    if not facts and said.get("modelspec.license"):  # another program's word for it
+        facts = {"licence": said["modelspec.license"][:200]}
+    return tensors, facts
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
@@ -118,8 +140,9 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
     except TokenFileError:
         raise
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|global)\W+([\w.]+)", str(error))
-        what = f" ({named[1] or named[2]})" if named else ""
+        said = str(error)
+        named = re.search(r"GLOBAL ([\w.]+)", said) or re.search(r"[Uu]nsupported (?:class|global)\W+([\w.]+)", said)
+        what = f" ({named[1]})" if named else ""
         raise TokenFileError(
             f"{path} is a pickle that holds more than plain tensors{what}; nothing in it was run. Save the tensors as "
             "safetensors with the program that made it"
@@ -140,6 +163,16 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
     for key, value in document.items():
         if not isinstance(key, str) or not hasattr(value, "detach"):
             raise TokenFileError(f"{path}: {str(key)[:60]!r} is {_kind(value)}, not a tensor; {GIVE}")
+    if any(key.startswith(_BUNDLED) for key in document):
+        return _bundled(document, path)
+    if any(key in _OUTPUTS for key in document):
+        document = {key: value for key, value in document.items() if key not in _OUTPUTS}
+        if not document:
+            raise TokenFileError(
+                f"{path} holds only output embeddings (clip_l_out), which no other program reads; {GIVE}"
+            )
+    if list(document) == ["clip_l"]:  # for a model with that one encoder
+        return {own: {"clip": document["clip_l"]}}
     if all(key in _ENCODERS for key in document):
         vectors = {_ENCODERS[key]: value for key, value in document.items()}
         if set(vectors) != {"clip_l", "clip_g"}:
@@ -161,6 +194,23 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
             )
     return {
         name: {e: vectors[e] for e in ("clip", "clip_l", "clip_g") if e in vectors} for name, vectors in found.items()
+    }
+
+
+def _bundled(document: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """Embeddings inside a LoRA: "bundle_emb.NAME.string_to_param.*", "bundle_emb.NAME.emb_params", or ".clip_l"."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in document.items():
+        name, _, rest = key.removeprefix(_BUNDLED).partition(".")
+        encoder = rest if rest in ("clip_l", "clip_g") else "clip"
+        if not name or encoder in found.setdefault(name, {}):
+            raise TokenFileError(f"{path}: {key[:60]!r} is no bundled embedding that is known; {GIVE}")
+        found[name][encoder] = value
+    for name, vectors in found.items():
+        if set(vectors) not in ({"clip"}, {"clip_l"}, {"clip_l", "clip_g"}):
+            raise TokenFileError(f"{path}: {name[:60]!r} holds {', '.join(vectors)}; SDXL's hold clip_l and clip_g")
+    return {
+        name: {"clip": vectors["clip_l"]} if set(vectors) == {"clip_l"} else vectors for name, vectors in found.items()
     }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import tempfile
 import traceback
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from torch import Tensor
+
+
+LARGE = 1 << 24
+"""Pixels of a picture in colour above which a PNG's size counts less than the time it takes."""
 
 
 def exists(path: Path) -> bool:
@@ -36,8 +41,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        aside = Path(name)
+        descriptor, aside = open_aside(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -45,7 +49,6 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o644)  # mkstemp makes files that only the owner reads
         aside.replace(path)
     except OSError as error:
         _discard(aside)
@@ -53,6 +56,26 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         _discard(aside)
         raise
+
+
+def open_aside(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open for writing: (descriptor, its name). Who may read it is as the umask says."""
+    while True:
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+            return os.open(aside, flags, 0o666), aside
+
+
+def no_links(root: Path, pattern: str) -> list[Path]:
+    """What matches below `root`, in order, but for what lies behind a link: that is not ours to remove."""
+    found = []
+    for path in sorted(root.glob(pattern)):
+        parts = path.relative_to(root).parts
+        folders = [root.joinpath(*parts[:count]) for count in range(1, len(parts))]
+        if not any(folder.is_symlink() for folder in folders) and not (path.is_symlink() and path.is_dir()):
+            found.append(path)
+    return found
 
 
 def _discard(path: Path) -> None:
@@ -67,8 +90,8 @@ def _unwritable(path: Path, error: OSError) -> RunFolderError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8."""
-    write_bytes(path, text.encode("utf-8"))
+    r"""UTF-8; bytes of file names that are none become \udcXX, as JSON and YAML write them."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -97,7 +120,8 @@ def write_picture(
         assert info is not None
         info.add_itxt(keyword, words)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=6, pnginfo=info)
+    level = 1 if picture.mode != "L" and picture.width * picture.height > LARGE else 6
+    picture.save(buffer, format="PNG", compress_level=level, pnginfo=info)
     write_bytes(path, buffer.getvalue())
 
 
@@ -112,4 +136,15 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
         storage = value.untyped_storage().data_ptr()
         plain[name] = value.clone() if storage in taken else value
         taken.add(storage)
-    write_bytes(path, save(plain, metadata=metadata))
+    data: bytes = save(plain, metadata=metadata)
+    write_bytes(path, data if len(metadata or {}) < 2 else _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the entries of its metadata in order: the library's own is another each time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(data[8:end])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins. `folder` is None where nothing is written (`uce.localize`)."""
+    """A run begins, with the model `backbone`. `folder` is None where nothing is written (`uce.localize`)."""
 
     config: Config
     image: Picture | None
     folder: Path | None
+    backbone: Any = None
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,10 @@ class Picture:
         low, high, share = self._taps(0, grid[0])
         for band in _bands(box_height, (count + 1) * box_width):
             mixed = torch.lerp(across[:, low[band]], across[:, high[band]], share[band, None])
-            winner = mixed.argmax(dim=0)
+            winner, best = torch.zeros(mixed.shape[1:], dtype=torch.int16), mixed[0]
+            for index in range(1, count + 1):  # argmax, a tenth of its time: the first of equal ones wins
+                winner[mixed[index] > best] = index
+                best = torch.maximum(best, mixed[index])
             rows = slice(top + band.start, top + band.stop)
             for index in range(count):
                 found[index, rows, left : left + box_width] = winner == index + 1

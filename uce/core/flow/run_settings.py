@@ -38,7 +38,9 @@ class RunSettings(Settings):
         "auto", description="of the frozen model; tokens are always float32. auto: float32 on CPU, bfloat16 on GPU"
     )
     fit: Literal["crop", "pad", "stretch"] = Field("pad", description="how a picture becomes the model's square")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as this process may use")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads; 0: as many as this process may use and others leave free"
+    )
     micro_batch: int = Field(0, ge=0, description="prompts per UNet pass; 0: chosen from the model's size")
     shrink: bool = Field(
         False, description="where memory runs out, begin again with half the micro-batch, and record it"

@@ -7,7 +7,7 @@ strength is stored as alpha: a product counts alpha / rank times, so that alpha 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX
@@ -19,6 +19,37 @@ if TYPE_CHECKING:
 def is_lora(weights: Mapping[str, Tensor]) -> bool:
     """Whether all of it is LoRA matrices, and none replaces the model's own tensors."""
     return all(name.startswith(PREFIX) and name.endswith((LORA_DOWN, LORA_UP)) for name in weights)
+
+
+_KINDS = {
+    (768,): ("sd_v1", "stable-diffusion-v1", "False"),
+    (1024,): ("sd_v2", "stable-diffusion-v2-512", "True"),
+    (768, 1280): ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "False"),
+}
+
+
+def lora_header(weights: Mapping[str, Tensor], widths: Sequence[int], title: str) -> dict[str, str]:
+    """What web UIs read of a LoRA to tell for which kind of model it is: sd-scripts' names and those of modelspec.
+
+    Args:
+        widths: of the text encoders' vectors, in order; other kinds than Stable Diffusion's give nothing.
+    """
+    if tuple(widths) not in _KINDS:
+        return {}
+    base, architecture, second = _KINDS[tuple(widths)]
+    rank = str(next(int(value.shape[0]) for name, value in weights.items() if name.endswith(LORA_DOWN)))
+    return {
+        "ss_base_model_version": base,
+        "ss_v2": second,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": rank,
+        "ss_network_alpha": rank,
+        "ss_output_name": title,
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": title,
+    }
 
 
 def underscored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 
 if TYPE_CHECKING:
     from uce.core.runs.stored import StoredConcept, StoredRun
@@ -106,7 +107,7 @@ def cut_out(concept: StoredConcept, margin: float = 0.06) -> Image.Image:
     Raises:
         RunFolderError: the run has no picture, or its files are damaged.
     """
-    with Image.open(concept.folder / "input.png") as file:
+    with open_picture(concept.folder / "input.png") as file:
         original = np.asarray(file.convert("RGB"))
     mask = concept.mask
     if mask.shape != original.shape[:2]:
@@ -128,6 +129,6 @@ def run_tiles(run: StoredRun, owner: str) -> list[Tile]:
         tiles.append(Tile(cut_out(concept) if run.has_picture else None, f"{owner}:{concept.token.strip('<>')}", note))
         sample = run.path / "samples" / f"{concept.token.strip('<>')}.png"
         if sample.is_file():
-            with Image.open(sample) as file:
+            with open_picture(sample) as file:
                 tiles.append(Tile(file.convert("RGB"), "drawn", note and " "))
     return tiles

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from uce.core.files.writing import exists
 
 _LIBRARIES = (
     "torch",
@@ -33,6 +38,42 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "missing"
     return found
+
+
+HEADER = "uce"
+LICENCE = (
+    "not stated: whoever passes this token on needs the rights to the source picture, and its use is bound by the "
+    "licence of the model"
+)
+
+
+def token_facts(info: Mapping[str, Any], token: str, label: str | None, licence: str | None = None) -> dict[str, Any]:
+    """What a token's file says about itself: no folder of this machine, nothing that changes from call to call.
+
+    Args:
+        info: run.json. What an imported file said of itself stands in its `sources` and goes on.
+        label, licence: None leaves them to that.
+    """
+    source = next((row for row in info.get("sources") or [] if row.get("token") == token), {})
+    said: Mapping[str, Any] = source.get("facts") or {}
+    model = info.get("model") or {}
+    name = str(model.get("name", ""))
+    local = Path(name).is_absolute() or exists(Path(name))
+    return {
+        "format": 1,
+        "uce": str(said.get("uce") or (info.get("versions") or {}).get("uce", "")),
+        "token": token,
+        "model": Path(name).name if local else name,
+        "model_fingerprint": model.get("fingerprint") or said.get("model_fingerprint"),
+        "picture": (info.get("input") or {}).get("digest") or said.get("picture"),
+        "label": label or said.get("label"),
+        "licence": licence or said.get("licence") or LICENCE,
+    }
+
+
+def header(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata of a safetensors file."""
+    return {HEADER: json.dumps(dict(facts), sort_keys=True, ensure_ascii=False)}
 
 
 def now() -> str:

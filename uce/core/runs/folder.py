@@ -16,8 +16,9 @@ import numpy as np
 from uce.core.errors import RunFolderError
 from uce.core.files.documents import parse_json
 from uce.core.files.masks import mask_box
-from uce.core.files.writing import write_bytes, write_json, write_picture, write_safetensors, write_text
+from uce.core.files.writing import no_links, write_bytes, write_json, write_picture, write_safetensors, write_text
 from uce.core.runs.documents import check_concepts, check_run
+from uce.core.runs.facts import header, token_facts
 from uce.core.runs.token_names import token_file, token_stem, token_tensors
 
 if TYPE_CHECKING:
@@ -100,19 +101,19 @@ class RunFolder:
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
         for name, suffix in _FOLDERS.items():
-            folder = self.path / name
-            for path in folder.glob(f"*.{suffix}"):
+            for path in no_links(self.path, f"{name}/*.{suffix}"):
                 path.unlink()
         self.sweep()
         for name in _FOLDERS:
             with contextlib.suppress(OSError):  # not there, or not empty
-                (self.path / name).rmdir()
+                folder = self.path / name
+                folder.unlink() if folder.is_symlink() else folder.rmdir()
 
     def sweep(self) -> None:
         """Remove what a run that was killed while it wrote a file left beside it."""
         halves = [path for path in self.path.glob(".*.part") if _is_part(path.name, _FILES)]
         for name, suffix in _FOLDERS.items():
-            halves += (self.path / name).glob(f".*.{suffix}.*.part")
+            halves += no_links(self.path, f"{name}/.*.{suffix}.*.part")
         for path in halves:
             path.unlink(missing_ok=True)
 
@@ -175,7 +176,7 @@ class RunFolder:
         """masks/<index>.png, 0 or 255, at the picture's own size; masks of an earlier state go, but for `keep`."""
         for index, mask in zip(indexes, masks, strict=True):
             write_picture(self.path / "masks" / f"{index}.png", mask)
-        for path in (self.path / "masks").glob("*.png"):
+        for path in no_links(self.path, "masks/*.png"):
             if path.stem not in {*keep, *map(str, indexes)}:
                 path.unlink()
 
@@ -199,21 +200,29 @@ class RunFolder:
         document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
         write_json(self.path / "concepts.json", document)
 
-    def write_tokens(self, tokens: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def write_tokens(
+        self, tokens: Mapping[str, Mapping[str, Tensor]], headers: Mapping[str, dict[str, str]] | None = None
+    ) -> None:
         """embeddings.safetensors and tokens/*.safetensors; `tokens`: per text encoder (n, d)."""
         everything: dict[str, Tensor] = {}
         for token, vectors in tokens.items():
-            named = token_tensors(token, vectors)
-            everything.update(named)
-            write_safetensors(self.path / "tokens" / f"{token_stem(token)}.safetensors", token_file(named))
+            everything.update(token_tensors(token, vectors))
+            path = self.path / "tokens" / f"{token_stem(token)}.safetensors"
+            write_safetensors(path, token_file(token, vectors), (headers or {}).get(token))
         write_safetensors(self.path / "embeddings.safetensors", everything)
 
-    def write_learned(self, learned: LearnedConcepts) -> None:
+    def write_learned(self, learned: LearnedConcepts, labels: Sequence[str] | None = None) -> None:
         """embeddings.safetensors, tokens/*.safetensors, history.csv and, where there are any, weights.safetensors."""
-        self.write_tokens({token: learned.of(row) for row, token in enumerate(learned.tokens)})
+        info = self.read_run() if self.is_run else {}
+        names = labels or [""] * len(learned.tokens)
+        headers = {
+            token: header(token_facts(info, token, label or None))
+            for token, label in zip(learned.tokens, names, strict=True)
+        }
+        self.write_tokens({token: learned.of(row) for row, token in enumerate(learned.tokens)}, headers)
         write_text(self.path / "history.csv", _csv(learned.history))
         if learned.weights:
-            write_safetensors(self.path / "weights.safetensors", learned.weights)
+            write_safetensors(self.path / "weights.safetensors", learned.weights, headers[learned.tokens[0]])
         else:  # those of an earlier method would spoil what the tokens draw
             (self.path / "weights.safetensors").unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 from uce.core.errors import RunFolderError
+from uce.core.files.formats import open_picture
 from uce.core.runs.token_names import token_stem
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _uri(path: Path, side: int = 960) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    with Image.open(path) as file:
+    with open_picture(path) as file:
         picture = file.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     picture.save(buffer, format="JPEG", quality=85)

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from uce.core.files.masks import mask_box
+
 Array = np.ndarray[Any, Any]
 SMALLEST_FONT = 8
+LARGEST_SIDE = 4096
+"""Pixels of an overlay's longer side: it is for people, and larger ones take minutes to draw and to look at."""
 _GOLDEN = 0.6180339887498949  # successive multiples of the golden ratio spread hues evenly, however many there are
 
 
@@ -25,7 +29,7 @@ def concept_colors(count: int) -> list[tuple[int, int, int]]:
 
 
 def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: int = 640) -> Image.Image:
-    """The picture, dimmed where no concept is, with outlines and labels; small pictures are enlarged.
+    """The picture, dimmed where no concept is, with outlines and labels; small ones are enlarged, large made smaller.
 
     Args:
         original: uint8 (H, W, 3) RGB.
@@ -33,8 +37,7 @@ def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: 
         names: K labels.
         min_side: the longer side is at least so many pixels, so that labels stay readable.
     """
-    from skimage.segmentation import find_boundaries
-
+    original, masks = _bounded(original, masks)
     height, width = original.shape[:2]
     factor = max(1, -(-min_side // max(height, width)))
     canvas = np.asarray(Image.fromarray(original).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
@@ -46,16 +49,41 @@ def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: 
     for mask, color in zip(big, colors, strict=True):
         painted[mask] = painted[mask] * 0.88 + np.asarray(color, np.float32) * 0.12
     for mask, color in zip(big, colors, strict=True):
-        painted[_thicken(find_boundaries(mask, mode="inner"), thickness) & mask] = color
+        if mask.any():
+            rows, columns = _around(mask)
+            painted[rows, columns][_outline(mask[rows, columns], thickness)] = color
     picture = Image.fromarray(painted.round().clip(0, 255).astype(np.uint8))
     _draw_labels(picture, big, names, colors)
     return picture
 
 
-def _thicken(edge: Array, steps: int) -> Array:
-    from skimage.morphology import dilation, disk
+def _bounded(original: Array, masks: Array) -> tuple[Array, Array]:
+    """Picture and masks with at most `LARGEST_SIDE` pixels per side."""
+    height, width = original.shape[:2]
+    longer = max(height, width)
+    if longer <= LARGEST_SIDE:
+        return original, masks
+    new = [max(1, round(side * LARGEST_SIDE / longer)) for side in (height, width)]
+    picture = Image.fromarray(original).resize((new[1], new[0]), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    rows, columns = ((np.arange(n) * 2 + 1) * side // (2 * n) for n, side in zip(new, (height, width), strict=True))
+    return np.asarray(picture), masks[:, rows][:, :, columns]
 
-    return np.asarray(dilation(edge, disk(steps)))
+
+def _around(mask: Array) -> tuple[slice, slice]:
+    """The part of the picture that holds the mask, and a pixel more on each side."""
+    (top, bottom), (left, right) = mask_box(mask)
+    return slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
+
+
+def _outline(mask: Array, thickness: int) -> Array:
+    """The mask's pixels no further than `thickness` from its inner boundary."""
+    from scipy.ndimage import distance_transform_edt
+    from skimage.segmentation import find_boundaries
+
+    edge = find_boundaries(mask, mode="inner")
+    if not edge.any():  # it is all of the picture
+        return np.zeros_like(mask)
+    return np.asarray((distance_transform_edt(~edge) <= thickness) & mask)
 
 
 def _draw_labels(picture: Image.Image, masks: Array, names: Sequence[str], colors: Sequence[Any]) -> None:
@@ -92,10 +120,11 @@ def inner_point(mask: Array) -> tuple[float, float]:
     """The pixel furthest from the mask's border: inside it, however bent the mask is."""
     from scipy.ndimage import distance_transform_edt
 
-    distance = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    rows, columns = _around(mask)
+    distance = distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
     best = np.argwhere(distance == distance.max())
     row, column = best[len(best) // 2]
-    return float(row), float(column)
+    return float(row + rows.start), float(column + columns.start)
 
 
 def _free_row(x: int, y: int, width: int, height: int, placed: list[tuple[int, int, int, int]], limit: int) -> int:

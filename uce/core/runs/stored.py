@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from uce.core.errors import RunFolderError, not_damaged
 from uce.core.files.masks import read_mask
+from uce.core.files.paths import shown_path, typed_path
 from uce.core.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class StoredConcept:
         """
         path = self.folder / "embeddings.safetensors"
         if not path.is_file():
-            raise RunFolderError(f"{self.folder} holds no learned tokens yet; learn them with uce learn {self.folder}")
+            raise RunFolderError(
+                f"{self.folder} holds no learned tokens yet; learn them with uce learn {typed_path(self.folder)}"
+            )
         tensors = _read_tensors(path)
         if self.token in tensors:
             found = {"clip": tensors[self.token]}
@@ -76,7 +79,9 @@ class StoredConcept:
             prefix = f"{self.token}."
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
-            raise RunFolderError(f"{path} holds no {self.token}; learn again with uce learn {self.folder} --overwrite")
+            raise RunFolderError(
+                f"{path} holds no {self.token}; learn again with uce learn {typed_path(self.folder)} --overwrite"
+            )
         if any(vector.ndim not in (1, 2) for vector in found.values()):
             raise RunFolderError(f"{path}: {self.token} is no vector; learn again with --overwrite")
         ordered = sorted(found, key=lambda encoder: _ORDER.index(encoder) if encoder in _ORDER else len(_ORDER))
@@ -158,7 +163,7 @@ class StoredRun:
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
-            "folder": str(self.path),
+            "folder": shown_path(self.path),
             "status": self.info.get("status"),
             "model": (self.info.get("model") or {}).get("name"),
             "seconds": {stage["stage"]: stage["seconds"] for stage in self.info.get("stages", [])},

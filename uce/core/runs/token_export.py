@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from uce.core.runs.facts import header
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from uce.core.runs.stored import StoredConcept
-
-
-HEADER = "uce"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +34,8 @@ class TokenExport:
 
     @property
     def header(self) -> dict[str, str]:
-        """Metadata for a safetensors file: one entry, since a file with several has its entries in random order."""
-        return {HEADER: json.dumps(dict(self.facts), sort_keys=True, ensure_ascii=False)}
+        """Metadata for a safetensors file."""
+        return header(self.facts)
 
     @property
     def two_encoders(self) -> bool:

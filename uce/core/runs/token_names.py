@@ -28,6 +28,18 @@ def choose_concepts(count: int, wanted: Sequence[int] | None) -> list[int]:
     return list(wanted)
 
 
+def check_names(names: Sequence[str] | None, wanted: Sequence[int] | None) -> None:
+    """What can be said of the user's names before anything is computed.
+
+    Args:
+        wanted: indexes of the concepts to learn; None where all are, and nobody knows how many that will be.
+
+    Raises:
+        ConfigError: as `name_tokens`.
+    """
+    name_tokens(range(len(names or ())) if wanted is None else wanted, names)
+
+
 def name_tokens(indexes: Sequence[int], names: Sequence[str] | None) -> tuple[str, ...]:
     """Concept tokens in order: the user's names first, "<asset{index}>" for the rest.
 
@@ -47,6 +59,8 @@ def name_tokens(indexes: Sequence[int], names: Sequence[str] | None) -> tuple[st
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
+"""Names that no file can have on Windows, whatever its ending."""
 
 
 def token_stem(token: str) -> str:
@@ -60,6 +74,8 @@ def token_stem(token: str) -> str:
         raise ConfigError(
             f"token name {stem!r} is not allowed; use small letters, digits, '-' and '_', at most 41, such as cup"
         )
+    if stem in DEVICES:
+        raise ConfigError(f"token name {stem!r} is a device of Windows, where no file can be called so; add a letter")
     return stem
 
 
@@ -71,8 +87,10 @@ def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor
     return {f"{token}.{encoder}": value for encoder, value in plain.items()}
 
 
-def token_file(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect."""
-    if len(named) == 1:
-        return dict(named)
-    return {key.rpartition(".")[2]: value for key, value in named.items()}
+def token_file(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect.
+
+    Tensors are (n, d), also where n is 1: the web UIs take the number of vectors from the first axis.
+    """
+    several = len(vectors) > 1
+    return {encoder if several else token: value.contiguous() for encoder, value in vectors.items()}

@@ -30,12 +30,18 @@ class Run(StoredRun):
         return self._read_concepts(Concept)
 
     def pipeline(self, device: str | None = None) -> Any:
-        """A diffusers pipeline that knows the tokens and, where more than tokens was trained, has the weights."""
+        """A diffusers pipeline that knows the tokens and, where more than tokens was trained, has the weights.
+
+        It is yours to change: its model is loaded for it alone, and what is loaded for runs is let go, so that memory
+        holds one. For several pipelines of one model, change one with its own methods.
+        """
+        from uce.core.work.models import own_backbone
+
         trained = {"weights": self.weights} if self.weights else {}
-        return self.backbone(device).pipeline(self.tokens(), **trained)
+        return own_backbone(self.path / "config.yaml", device).pipeline(self.tokens(), **trained)
 
     def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
-        """The model this run was made with, loaded on `device` (None: the best one here).
+        """The model this run was made with, loaded on `device` (None: the best one here) and shared with later calls.
 
         Args:
             plugin: arguments of `--plugin`, where the model needs a backbone plugin that is not installed.

@@ -14,6 +14,7 @@ from uce.core.config.options import Options, require_same
 from uce.core.config.provenance import plugin_rows
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import RunFolderError
+from uce.core.files.locks import alone_in
 from uce.core.files.pictures import PictureSource
 from uce.core.files.tensors import save_tensors
 from uce.core.files.writing import write_picture, write_text
@@ -25,7 +26,7 @@ from uce.core.model.backbone import Backbone
 from uce.core.model.words import label_words, labels_for, nearest_words
 from uce.core.runs.facts import command_line
 from uce.core.runs.folder import RunFolder
-from uce.core.runs.token_names import choose_concepts, name_tokens, token_stem
+from uce.core.runs.token_names import check_names, choose_concepts, name_tokens, token_stem
 from uce.core.work.edited_masks import _masks, _masks_as_they_lie, given_masks, measured
 from uce.core.work.localizing import find_concepts, write_localisation, write_names
 from uce.core.work.models import backbone_for, settle_micro_batch
@@ -36,11 +37,12 @@ from uce.core.work.shrinking import shrinking
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
     """All five stages of a picture."""
-    work = begin(source, options, out, resume=resume, overwrite=overwrite)
-    if work.done:
-        return
-    with recorded(work, "done"):
-        shrinking(work, lambda work: learn_concepts(work, *find_concepts(work)))
+    with alone_in(out):
+        work = begin(source, options, out, resume=resume, overwrite=overwrite)
+        if work.done:
+            return
+        with recorded(work, "done"):
+            shrinking(work, lambda work: learn_concepts(work, *find_concepts(work)))
 
 
 def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: tuple[str, ...]) -> None:
@@ -50,10 +52,10 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     plan = work.initialize(concepts, tokens)
     learned = work.optimize(plan, concepts)
     work.require_folder()
-    folder.write_learned(learned)
     nearest = nearest_words(work.backbone, learned)
-    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
     labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    folder.write_learned(learned, labelled.labels)
+    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
     write_names(work, labelled, indexes, tokens, nearest)
     if work.config.run.samples:
         with use_weights(work.backbone, learned.weights):
@@ -116,11 +118,12 @@ def learn_masks(
 
 def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool) -> None:
     """Stages four and five on the masks as they lie in the folder now."""
-    work = _open(RunFolder(path), options, resume=resume, overwrite=overwrite)
-    if work is None:
-        return
-    with recorded(work, "done"):
-        shrinking(work, _learn_masks)
+    with alone_in(path):
+        work = _open(RunFolder(path), options, resume=resume, overwrite=overwrite)
+        if work is None:
+            return
+        with recorded(work, "done"):
+            shrinking(work, _learn_masks)
 
 
 def _learn_masks(work: Work) -> None:
@@ -146,6 +149,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     config = options.resolve(manager, base=stored, origin=folder / "config.yaml")
     if resume and info.get("status") != "localized":
         require_same(options.completed(manager, stored), config, folder.path)
+    check_names(config.run.names, config.run.concepts)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)
@@ -160,7 +164,7 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
         plugins=plugin_rows(config, manager),
         seed=config.run.seed,
     )
-    manager.emit(RunStarted(config, picture, folder.path))
+    manager.emit(RunStarted(config, picture, folder.path, backbone))
     return Work(manager, config, backbone, picture, folder)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from uce.core.config.options import Options
+from uce.core.files.locks import alone_in
 from uce.core.files.pictures import PictureSource
 from uce.core.files.writing import write_picture
 from uce.core.flow.data import Concepts
@@ -64,6 +65,7 @@ def localize_picture(
     source: PictureSource, options: Options, out: Path | None, *, resume: bool, overwrite: bool
 ) -> Concepts:
     """Stages one to three of a picture."""
-    work = begin(source, options, out, resume=resume, overwrite=overwrite)
-    with recorded(work, "localized"):
-        return shrinking(work, find_concepts)[0]
+    with alone_in(out):
+        work = begin(source, options, out, resume=resume, overwrite=overwrite)
+        with recorded(work, "localized"):
+            return shrinking(work, find_concepts)[0]

@@ -1,9 +1,15 @@
-"""The loaded model: loaded when asked for, kept for the next run, on the settings of torch that a run asks for."""
+"""The loaded model: loaded when asked for, kept for the next run, on the settings of torch that a run asks for.
+
+One thread at a time works with it (`my_turn`): watching attention and training change a model while they last, and
+torch's settings are those of the whole process.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +19,7 @@ import torch
 
 from uce.core.config.options import Options
 from uce.core.config.resolving import load_config_file
-from uce.core.errors import ModelError
+from uce.core.errors import ConfigError, ModelError
 from uce.core.flow.configuration import Config
 from uce.core.model.backbone import Backbone
 from uce.core.registry.manager import Manager
@@ -40,18 +46,69 @@ def load_backbone(manager: Manager, config: Config) -> object:
     return backbone  # type: ignore[no-any-return]
 
 
-_last_backbone: dict[tuple[Any, ...], Backbone] = {}
+class _Holder:
+    """The model that is loaded, and whose turn it is to work with it.
+
+    Attributes:
+        turn: held by the thread that works.
+        threads: the most CPU threads that were at work here: those of a parent are missing in a forked child.
+        forked: this process was forked from one that had worked.
+    """
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        self.threads, self.forked = 0, False
+        self._key: tuple[Any, ...] | None = None
+        self._backbone: Backbone | None = None
+
+    def get(self, manager: Manager, config: Config) -> Backbone:
+        """The configured model; the last one stays loaded."""
+        plugins = tuple(sorted(info.distribution for info in manager.available("backbone").values()))
+        key = (config.model, config.run.device, config.run.precision, plugins)
+        with self.turn:
+            if self._backbone is None or key != self._key:
+                self.forget()
+                self.threads = max(self.threads, torch.get_num_threads())
+                found: Any = load_backbone(manager, config)
+                self._key, self._backbone = key, found
+            return self._backbone
+
+    def forget(self) -> None:
+        self._key = self._backbone = None
+
+    def in_child(self) -> None:
+        """After a fork: a lock that another thread of the parent held, and torch's threads, which are gone, would be
+        waited for for ever."""
+        self.turn = threading.RLock()
+        if self.threads > 1:
+            self.forked = True
+            torch.set_num_threads(1)
+
+
+_holder = _Holder()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_holder.in_child)
+
+
+@contextmanager
+def my_turn() -> Iterator[None]:
+    """Work with a model, one thread of this process after the other; a thread may ask again within its turn."""
+    with _holder.turn:
+        yield
 
 
 def backbone_for(manager: Manager, config: Config) -> Backbone:
     """The configured model; the last one stays loaded, since it is left as it was found."""
-    plugins = tuple(sorted(info.distribution for info in manager.available("backbone").values()))
-    key = (config.model, config.run.device, config.run.precision, plugins)
-    if key not in _last_backbone:
-        _last_backbone.clear()
-        backbone: Any = load_backbone(manager, config)
-        _last_backbone[key] = backbone
-    return _last_backbone[key]
+    return _holder.get(manager, config)
+
+
+def own_backbone(config_file: Path, device: str | None = None) -> Backbone:
+    """As `stored_backbone`, for somebody who may change it: nobody else gets it, before or after."""
+    forget_backbone()
+    with my_turn():
+        found = stored_backbone(config_file, device)
+        forget_backbone()
+    return found
 
 
 def stored_backbone(config_file: Path, device: str | None = None, plugin: Sequence[str] = ()) -> Backbone:
@@ -75,28 +132,45 @@ def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
 
 def forget_backbone() -> None:
     """Let go of the model that is loaded, where others will load their own."""
-    _last_backbone.clear()
-
-
-def current_backbone() -> Backbone | None:
-    """The model that is loaded now."""
-    return next(iter(_last_backbone.values()), None)
+    with my_turn():
+        _holder.forget()
 
 
 @contextmanager
 def torch_settings(config: Config) -> Iterator[None]:
-    """The run's threads and deterministic sums, put back afterwards."""
+    """The run's threads and deterministic sums, put back afterwards; no other run of this process meanwhile.
+
+    Raises:
+        ConfigError: this process was forked from one that had worked with several threads, where torch would hang.
+    """
+    with my_turn():
+        _require_threads(config)
+        with _settings(config):
+            yield
+
+
+def _require_threads(config: Config) -> None:
+    if _holder.forked and config.run.threads > 1:
+        raise ConfigError(
+            "this process was forked from one in which torch's threads had worked, and would hang with more than one; "
+            "start it with multiprocessing.get_context('spawn'), or set run.threads=1"
+        )
+    _holder.threads = max(_holder.threads, config.run.threads)
+
+
+@contextmanager
+def _settings(config: Config) -> Iterator[None]:
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     sums: Any = torch.utils.deterministic
     filled = sums.fill_uninitialized_memory
-    torch.set_num_threads(config.run.threads)
-    if config.run.device == "cpu":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # only shows reads of memory that nobody wrote; filling every tensor that a kernel is about to write costs 5%
-        sums.fill_uninitialized_memory = False
     try:
+        torch.set_num_threads(config.run.threads)
+        if config.run.device == "cpu":
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            # only shows reads of memory that nobody wrote; filling every tensor that is about to be written costs 5%
+            sums.fill_uninitialized_memory = False
         yield
     finally:
         torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from uce.core.config.options import Options, require_same
 from uce.core.config.provenance import plugin_rows
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import OutOfMemoryError, PluginError, RunFolderError, UceError, is_out_of_memory
+from uce.core.files.paths import typed_path
 from uce.core.files.pictures import PictureSource, RgbArray
 from uce.core.files.writing import write_picture, write_text
 from uce.core.flow.configuration import Config
@@ -24,6 +25,7 @@ from uce.core.registry.host import ExitedError, kept
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
 from uce.core.runs.folder import RunFolder
+from uce.core.runs.token_names import check_names
 from uce.core.work.cache import SharedStore
 from uce.core.work.models import backbone_for, settle_micro_batch, torch_settings
 from uce.core.work.pipeline import Work
@@ -77,6 +79,7 @@ def open_work(
         UceError: the model, the folder or a file that a setting names cannot be used, or the folder was begun with
             another picture.
     """
+    check_names(config.run.names, config.run.concepts)
     for choice in config.choices:  # files that are missing are refused before a model is loaded
         choice.settings.input_files()
     backbone = backbone_for(manager, config)
@@ -85,8 +88,8 @@ def open_work(
     if folder is not None and continued:
         info = folder.read_run()
         if info.get("mode") == "learn" and info.get("status") != "done":
-            path = folder.path
-            raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {path} --resume")
+            path, typed = folder.path, typed_path(folder.path)
+            raise RunFolderError(f"{path} was last worked on by uce learn; continue with uce learn {typed} --resume")
         found = (info.get("input") or {}).get("digest")
         if found != picture.digest:
             raise RunFolderError(
@@ -100,7 +103,7 @@ def open_work(
         folder.sweep()
     where = "memory" if folder is None else folder.path
     log.info("run of %s in %s: %s, %s", name, where, backbone.model, "continued" if continued else "begun")
-    manager.emit(RunStarted(config, picture, None if folder is None else folder.path))
+    manager.emit(RunStarted(config, picture, None if folder is None else folder.path, backbone))
     return Work(manager, config, backbone, picture, folder, shared)
 
 

@@ -87,11 +87,11 @@ def _mask_files(folder: str | None) -> list[Path]:
         ConfigError: not set, no folder, or no PNG in it.
     """
     from uce.core import ConfigError
-    from uce.core.files import mask_paths
+    from uce.core.files import mask_paths, user_path
 
     if folder is None:
         raise ConfigError("clusterer given needs masks; add --set clusterer.masks=FOLDER, one PNG per concept in it")
-    path = Path(folder).expanduser()
+    path = user_path(folder)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise ConfigError(f"clusterer.masks: {folder} {what}; give a folder with one PNG per concept")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core import ModelError, not_damaged, unknown_name
+from uce.core.files import user_path
 
 if TYPE_CHECKING:
     from uce.core import Features, RgbArray
@@ -48,7 +48,7 @@ def load(
     from transformers import PretrainedConfig
     from transformers.image_processing_base import ImageProcessingMixin
 
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     local = folder.is_dir()
     if not local and (folder.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1):
         raise ModelError(f"encoder {name}: there is no folder {model!r}; {_allowed(name)}")

@@ -27,6 +27,17 @@ def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
         write_safetensors(folder / f"{token.stem}.safetensors", tensors, token.header)
 
 
+def fires(tokens: Sequence[TokenExport]) -> str:
+    """A line about tokens that are plain words: the program takes the word for the token wherever it stands."""
+    plain = [token.stem for token in tokens if token.stem.isalpha()]
+    if not plain:
+        return ""
+    return (
+        f"\nnote: {', '.join(plain)} would be taken for the token inside other words too, such as 'coffee {plain[0]}' "
+        f"or '{plain[0]}board'; choose names with a digit, such as --names {plain[0]}1"
+    )
+
+
 def write_lora(run: StoredRun, tokens: Sequence[TokenExport], folder: Path, program: str) -> Path | None:
     """The run's LoRA, named after all its tokens; None where only tokens were learned.
 
@@ -34,7 +45,7 @@ def write_lora(run: StoredRun, tokens: Sequence[TokenExport], folder: Path, prog
         RunFolderError: the run trained the model's own tensors, for which there is no such file.
     """
     from uce.core.files import write_safetensors
-    from uce.core.model import is_lora, underscored
+    from uce.core.model import is_lora, lora_header, underscored
 
     weights = run.weights
     if not weights:
@@ -45,5 +56,9 @@ def write_lora(run: StoredRun, tokens: Sequence[TokenExport], folder: Path, prog
             "small file; export with --to diffusers, or only the tokens with --set exporter.weights=false"
         )
     path = folder / f"{'-'.join(token.stem for token in tokens)[:80]}-lora.safetensors"
-    write_safetensors(path, underscored(weights), tokens[0].header)
+    widths = [int(value.shape[-1]) for value in tokens[0].vectors.values()]
+    known = lora_header(weights, widths, path.stem)
+    if licence := tokens[0].facts.get("licence"):
+        known |= {"modelspec.license": str(licence)} if known else {}
+    write_safetensors(path, underscored(weights), {**tokens[0].header, **known})
     return path

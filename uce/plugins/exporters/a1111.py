@@ -26,10 +26,10 @@ class A1111Exporter:
     @hookimpl
     def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """Folders as the web UI has them, so that `out` may be the web UI's own folder."""
-        from uce.plugins.exporters._webui import write_embeddings, write_lora
+        from uce.plugins.exporters._webui import fires, write_embeddings, write_lora
 
         write_embeddings(tokens, out / "embeddings")
         words = " and ".join(token.stem for token in tokens)
         lora = write_lora(run, tokens, out / "models" / "Lora", "AUTOMATIC1111") if settings.weights else None
         added = "" if lora is None else f" <lora:{lora.stem}:1>"
-        return f"copy the folders into the web UI's own; then write: a photo of {words}{added}"
+        return f"copy the folders into the web UI's own; then write: a photo of {words}{added}{fires(tokens)}"

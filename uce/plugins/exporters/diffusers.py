@@ -14,6 +14,12 @@ from uce.core import hookimpl
 if TYPE_CHECKING:
     from uce.core import StoredRun, TokenExport
 
+POOL = (
+    "# published configurations say 2, which pools at the highest id: that of the new word\n"
+    "pipe.text_encoder_2.config.eos_token_id = pipe.tokenizer_2.eos_token_id\n"
+    "pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id"
+)
+"""Without it, SDXL's pooled text is that of the token instead of the whole prompt's."""
 LORA_NAME = "pytorch_lora_weights.safetensors"
 UNET_NAME = "unet_tensors.safetensors"
 
@@ -30,10 +36,10 @@ class DiffusersExporter:
     def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """NAME.safetensors with the token as its only key; for two text encoders `clip_l` and `clip_g`."""
         from uce.core.files import write_safetensors
-        from uce.core.runs import token_file, token_tensors
+        from uce.core.runs import token_file
 
         for token in tokens:
-            tensors = token_file(token_tensors(token.token, token.vectors))
+            tensors = token_file(token.token, token.vectors)
             write_safetensors(out / f"{token.stem}.safetensors", tensors, token.header)
         lines = [_how(tokens[0])]
         if settings.weights:
@@ -48,6 +54,7 @@ def _how(token: TokenExport) -> str:
     load = 'pipe.load_textual_inversion(vectors["clip_{}"], token="{}", text_encoder=pipe.{}, tokenizer=pipe.{})'
     return "\n".join(
         [
+            POOL,
             f'vectors = safetensors.torch.load_file("{file}")',
             load.format("l", token.token, "text_encoder", "tokenizer"),
             load.format("g", token.token, "text_encoder_2", "tokenizer_2"),

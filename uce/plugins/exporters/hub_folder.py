@@ -35,12 +35,12 @@ class HubFolderExporter:
     def uce_export(self, run: StoredRun, tokens: Sequence[TokenExport], out: Path, settings: Settings) -> str:
         """One token: everything at the top. Several: a folder for each, since loaders refuse files with two tokens."""
         from uce.core.files import write_picture, write_safetensors, write_text
-        from uce.core.runs import token_file, token_tensors
+        from uce.core.runs import token_file
 
         shown: dict[str, list[str]] = {}
         for token in tokens:
             folder = out if len(tokens) == 1 else out / token.stem
-            write_safetensors(folder / FILE, token_file(token_tensors(token.token, token.vectors)), token.header)
+            write_safetensors(folder / FILE, token_file(token.token, token.vectors), token.header)
             write_text(folder / "token_identifier.txt", token.token)
             write_text(folder / "type_of_concept.txt", "object")
             shown[token.token] = []
@@ -54,7 +54,7 @@ class HubFolderExporter:
 
 
 def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.Image]:
-    from PIL import Image
+    from uce.core.files import open_picture
 
     if kind == "cut-outs" and run.has_picture:
         from uce.core.runs import cut_out
@@ -63,7 +63,7 @@ def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.I
     path = run.path / "samples" / f"{concept.token.strip('<>')}.png"
     if kind != "samples" or not path.is_file():
         return []
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         return [picture.convert("RGB")]
 
 
@@ -92,13 +92,14 @@ def model_card(tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]]
     facts = tokens[0].facts
     licence = str(facts["licence"])
     plain = re.fullmatch(r"[a-zA-Z0-9.+-]+", licence) is not None
+    kind = "stable-diffusion-xl" if tokens[0].two_encoders else "stable-diffusion"
     front: dict[str, Any] = {
         "license": licence.lower() if plain else "other",
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
-        "tags": ["textual-inversion", "stable-diffusion", *(["lora"] if lora else []), "uce"],
+        "tags": ["textual-inversion", kind, *(["lora"] if lora else []), "uce"],
     }
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(facts["model"])):
+    if _is_hub_id(str(facts["model"])):
         front["base_model"] = str(facts["model"])
     title = " and ".join(f"`{token.token}`" for token in tokens)
     words = ", ".join(token.stem for token in tokens)
@@ -106,14 +107,22 @@ def model_card(tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]]
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {words}",
         f"{title}: learned from one picture with [uce](https://arxiv.org/abs/2407.07077) (unsupervised concept "
-        f"extraction) for the model `{facts['model']}`. Use the {'words' if len(tokens) > 1 else 'word'} in prompts "
-        f"like any other: `a photo of {tokens[0].token} in the snow`.",
+        f"extraction) for the model {_linked(str(facts['model']))}. Use the {'words' if len(tokens) > 1 else 'word'} "
+        f"in prompts like any other: `a photo of {tokens[0].token} in the snow`.",
         *(f"![{token}]({path})" for token, paths in shown.items() for path in paths),
         f"## Use\n\n```python\n{_how(tokens, lora)}\n```",
         f"## Facts\n\n{_facts_table(tokens)}",
         f"## Licence\n\n{licence[0].upper()}{licence[1:]}.".replace("..", "."),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _is_hub_id(model: str) -> bool:
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", model) is not None
+
+
+def _linked(model: str) -> str:
+    return f"[`{model}`](https://huggingface.co/{model})" if _is_hub_id(model) else f"`{model}`"
 
 
 def _facts_table(tokens: Sequence[TokenExport]) -> str:
@@ -129,9 +138,19 @@ def _facts_table(tokens: Sequence[TokenExport]) -> str:
 
 
 def _how(tokens: Sequence[TokenExport], lora: bool) -> str:
-    from uce.plugins.exporters.diffusers import LORA_NAME
+    from uce.plugins.exporters.diffusers import LORA_NAME, POOL
 
-    lines = []
+    model = str(tokens[0].facts["model"])
+    known = model if _is_hub_id(model) else "the model named above"
+    two = tokens[0].two_encoders
+    lines = [
+        *(["import safetensors.torch"] if two else []),
+        "from diffusers import AutoPipelineForText2Image",
+        *(["from huggingface_hub import hf_hub_download"] if two else []),
+        "",
+        f'pipe = AutoPipelineForText2Image.from_pretrained("{known}")',
+        *([POOL] if two else []),
+    ]
     for token in tokens:
         folder = "" if len(tokens) == 1 else token.stem
         if token.two_encoders:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core import ModelError, not_damaged
-from uce.core.files import exists, parse_json
+from uce.core.files import exists, parse_json, user_path
 from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
 
@@ -84,7 +84,7 @@ def locate(model: str) -> Path | str:
     Raises:
         ModelError: nothing is there, or it is no .safetensors file.
     """
-    path = Path(model).expanduser()
+    path = user_path(model)
     if model == "mini":
         if not MINI.is_dir():
             raise ModelError("the embedded model 'mini' is missing from this installation; install uce-concepts again")
