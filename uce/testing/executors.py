@@ -65,7 +65,7 @@ def check_executor(execute: Execute, where: str) -> None:
 def _assignment(folder: Path, manager: Manager) -> Assignment:
     (folder / "work").mkdir()
     (folder / "work" / "owner.json").write_text(json.dumps({"token": "kit"}), encoding="utf-8")
-    config = Options(device="cpu", set=["run.threads=1"]).resolve(manager).to_dict()
+    config = Options(device="cpu", set={"run.threads": 1}).resolve(manager).to_dict()
     return Assignment(str(folder), "kit", config, localize_only=True)
 
 

@@ -24,6 +24,7 @@ _HOMES = {
     "ddim_inversion": "inversion",
     "encode_picture": "latents",
     "is_lora": "lora_names",
+    "lora_header": "lora_names",
     "underscored": "lora_names",
     "AttentionSettings": "map_settings",
     "MapSettings": "map_settings",
@@ -47,13 +48,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "AttentionSettings",
     "DEFAULT_SCHEDULER",
+    "Grid",
     "LORA_DOWN",
     "LORA_UP",
-    "PREFIX",
-    "AttentionSettings",
-    "Grid",
     "MapSettings",
+    "PREFIX",
     "aggregate_self_attention",
     "attention_probabilities",
     "capture_attention",
@@ -67,6 +68,7 @@ __all__ = [
     "finest_grid",
     "grid_of",
     "is_lora",
+    "lora_header",
     "make_scheduler",
     "mean_cross_attention",
     "mean_of_passes",
@@ -84,32 +86,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from uce.core.model.aggregate import (
-        Grid,
-        aggregate_self_attention,
-        finest_grid,
-        mean_cross_attention,
-        normalize_rows,
-        saliency_from,
-    )
+    from uce.core.model.aggregate import Grid, aggregate_self_attention, finest_grid, mean_cross_attention, normalize_rows, saliency_from
     from uce.core.model.attention import attention_probabilities, capture_attention, capture_outputs
     from uce.core.model.backbone import resolve_dtype
     from uce.core.model.encoder import encode_in_batches
     from uce.core.model.inversion import ddim_inversion
     from uce.core.model.latents import encode_picture
-    from uce.core.model.lora_names import is_lora, underscored
+    from uce.core.model.lora_names import is_lora, lora_header, underscored
     from uce.core.model.map_settings import AttentionSettings, MapSettings
     from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
     from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, chosen_modules
-    from uce.core.model.unet_maps import (
-        end_of_text,
-        grid_of,
-        mean_of_passes,
-        mean_of_sizes,
-        noised,
-        read_maps,
-        resolve_timestep,
-    )
+    from uce.core.model.unet_maps import end_of_text, grid_of, mean_of_passes, mean_of_sizes, noised, read_maps, resolve_timestep
     from uce.core.model.words import require_readable, vocabulary_words, word_vectors
 
 __getattr__, __dir__ = face(__name__, _HOMES)
