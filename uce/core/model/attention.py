@@ -41,7 +41,7 @@ def capture_attention(unet: nn.Module, *requests: Capture) -> Iterator[list[Laye
     with ExitStack() as stack:
         for name, layer in _attention_layers(unet):
             kind = "cross" if layer.is_cross_attention else "self"
-            wanted = [request for request in requests if request.kind == kind]
+            wanted = [request for request in requests if request.kind == kind and request.names(name)]
             if not wanted:
                 continue
             host = _spatial_host(unet, name)
@@ -171,7 +171,7 @@ def _additive_mask(attn: Any, mask: Tensor | None, key: Tensor) -> Tensor | None
 
 
 def attention_probabilities(
-    query: Tensor, key: Tensor, scale: float, columns: Tensor | None = None, mask: Tensor | None = None
+    query: Tensor, key: Tensor, scale: float, columns: Tensor | slice | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """Softmax of scaled products, averaged over heads.
 
@@ -182,7 +182,7 @@ def attention_probabilities(
         query: (B, H, Q, d).
         key: (B, H, K, d).
         scale: usually d ** -0.5.
-        columns: int64 (B or 1, M) keys to keep, or None for all.
+        columns: int64 (B or 1, M) keys to keep, a slice of them, or None for all.
         mask: additive, broadcastable to (B, H, Q, K).
 
     Returns:
@@ -191,12 +191,12 @@ def attention_probabilities(
     query, key = query.float(), key.float()
     batch, heads, num_queries, _ = query.shape
     num_keys = key.shape[2]
-    if columns is not None:
+    if isinstance(columns, Tensor):
         columns = _checked_columns(columns, batch, num_keys).to(query.device)
     if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad):
         scores = query @ key.transpose(-1, -2) * scale
         return _select((scores if mask is None else scores + mask).softmax(dim=-1).mean(dim=1), columns)
-    width = num_keys if columns is None else columns.shape[1]
+    width = columns.shape[1] if isinstance(columns, Tensor) else len(range(num_keys)[columns or slice(None)])
     total = query.new_zeros(batch, num_queries, width)
     step = max(1, _CHUNK_VALUES // (batch * num_keys))
     for head in range(heads):
@@ -210,9 +210,11 @@ def attention_probabilities(
     return total / heads
 
 
-def _select(probs: Tensor, columns: Tensor | None) -> Tensor:
+def _select(probs: Tensor, columns: Tensor | slice | None) -> Tensor:
     if columns is None:
         return probs
+    if isinstance(columns, slice):
+        return probs[:, :, columns]
     return probs.gather(2, columns[:, None, :].expand(-1, probs.shape[1], -1))
 
 
