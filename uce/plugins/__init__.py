@@ -11,6 +11,7 @@ BUILTINS = (
     "uce.plugins.backbones.flux:FluxBackbonePlugin",
     "uce.plugins.backbones.stable_diffusion:StableDiffusionBackbonePlugin",
     "uce.plugins.extractors.self_attention:SelfAttentionExtractor",
+    "uce.plugins.extractors.joint_attention:JointAttentionExtractor",
     "uce.plugins.extractors.multi_step:MultiStepExtractor",
     "uce.plugins.extractors.features:FeaturesExtractor",
     "uce.plugins.clusterers.finch:FinchClusterer",

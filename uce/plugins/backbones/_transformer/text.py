@@ -133,8 +133,8 @@ class T5Reader:
             states = torch.stack([self._alone(prompt) for prompt in prompts])
             return states if learned is None else laid_over(states, slots, learned)
         ids = torch.stack([prompt.ids[self.name] for prompt in prompts]).to(self.device)
-        table = self.encoder.get_input_embeddings()
-        handle = table.register_forward_hook(lambda module, args, output: laid_over(output, slots, learned))
+        entrance = self.encoder.encoder.embed_tokens  # beside T5's shared table, with the same weights
+        handle = entrance.register_forward_hook(lambda module, args, output: laid_over(output, slots, learned))
         try:
             states = self.encoder(ids).last_hidden_state
         finally:
