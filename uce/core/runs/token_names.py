@@ -64,15 +64,14 @@ def token_stem(token: str) -> str:
 
 
 def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names and tensors of one token in embeddings.safetensors: "<t>" -> (d,) or (n, d), "<t>.clip_l" for several."""
+    """Names and tensors of one token in embeddings.safetensors: "<t>" -> (d,) or (n, d), "<t>.clip_l" where the
+    model's text encoders have names."""
     plain = {e: (v[0] if v.shape[0] == 1 else v).contiguous() for e, v in vectors.items()}
-    if len(plain) == 1:
-        return {token: next(iter(plain.values()))}
+    if set(plain) == {"clip"}:
+        return {token: plain["clip"]}
     return {f"{token}.{encoder}": value for encoder, value in plain.items()}
 
 
 def token_file(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect."""
-    if len(named) == 1:
-        return dict(named)
+    """Content of a token's own file: key "<t>"; where text encoders have names their names, as SDXL loaders expect."""
     return {key.rpartition(".")[2]: value for key, value in named.items()}
