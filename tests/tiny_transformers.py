@@ -1,4 +1,4 @@
-"""Tiny random models of diffusers' transformer classes, as folders: 64-pixel pictures, 4 x 16 x 16 latents, 8 x 8 cells.
+"""Tiny random models of diffusers' transformers, as folders: 64-pixel pictures, 4 x 16 x 16 latents, 8 x 8 cells.
 
 T5's tokenizer knows the words of CLIP's and single letters.
 """
@@ -52,7 +52,7 @@ def write_flux(folder: Path, *, guidance: bool = True) -> Path:
 
 
 def write_sd3(folder: Path, *, t5: bool = True, newer: bool = False) -> Path:
-    """Stable Diffusion 3, with or without T5; `newer`: 3.5 medium, with norms and a second attention in its first block."""
+    """Stable Diffusion 3, with or without T5; `newer`: 3.5 medium, with norms and a block with a second attention."""
     import torch
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
     from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection as Clip

@@ -62,9 +62,7 @@ SEG4DIFF = DEFAULT | {
     "clusterer": "finch",
     "refiner": ["saliency", "merge"],
 }
-CONCEPTATTENTION = DEFAULT | {
-    "extractor": {"plugin": "joint-attention", "blocks": [15, 16, 17, 18], "read": "outputs"}
-}
+CONCEPTATTENTION = DEFAULT | {"extractor": {"plugin": "joint-attention", "blocks": [15, 16, 17, 18], "read": "outputs"}}
 DITF = DEFAULT | {"extractor": {"plugin": "features", "block": 28, "timestep": 260}}
 GOCA = DEFAULT | {"extractor": {"plugin": "joint-attention", "time": 150, "reference": 18}}
 

@@ -165,9 +165,7 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
                 f"{path}: {name[:60]!r} is no token with its vectors; this looks like weights of a model or a "
                 f"LoRA. {GIVE}"
             )
-    return {
-        name: {e: vectors[e] for e in ENCODERS if e in vectors} for name, vectors in found.items()
-    }
+    return {name: {e: vectors[e] for e in ENCODERS if e in vectors} for name, vectors in found.items()}
 
 
 def _checked(vectors: Mapping[str, Tensor], path: Path, name: str) -> dict[str, Tensor]:

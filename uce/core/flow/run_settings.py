@@ -26,7 +26,7 @@ class ModelSettings(Settings):
     )
     carriers: list[str] | None = Field(
         None,
-        description="where a transformer's tokens live: clip_l, clip_g, t5, t5_out (T5's output); null: the model's own",
+        description="where a transformer's tokens live: clip_l, clip_g, t5, t5_out (its output); null: the model's own",
     )
     text_length: int | None = Field(
         None, ge=8, le=512, description="positions of T5 that a text fills; null: 512 for FLUX.1 dev, else 256"
@@ -39,7 +39,7 @@ class ModelSettings(Settings):
     @field_validator("carriers", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        """"clip_l,t5" is a list of two."""
+        """ "clip_l,t5" is a list of two."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("revision", "variant")

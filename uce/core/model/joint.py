@@ -5,9 +5,9 @@ slice of its map is computed once more from the same queries and keys, blocks of
 1,024 pixels a whole map of FLUX (24 heads, 4,608 queries and keys) would take 2 GB of float32; a slice here takes 64 MB
 for 4,096 cells to 4,096 cells, and next to nothing for a few text positions.
 
-Layers are diffusers': a module `attn` with `to_q` and `to_k` for the picture, `add_q_proj` and `add_k_proj` for the text
-where it comes apart (else text comes first in the one sequence), norms of both, and rotary embeddings where there are
-any (of text first, then picture).
+Layers are diffusers': a module `attn` with `to_q` and `to_k` for the picture, `add_q_proj` and `add_k_proj` for the
+text where it comes apart (else text comes first in the one sequence), norms of both, and rotary embeddings where there
+are any (of text first, then picture).
 
 Legend: B batch; H heads; d width of a head; T text positions; N cells; S = T + N.
 """
@@ -97,7 +97,14 @@ class _JointWatcher:
     def __init__(
         self, name: str, own: Any, joint: bool, requests: Sequence[Capture], found: list[LayerMap], sizes: Sizes
     ) -> None:
-        self.name, self.own, self.joint, self.requests, self.found, self.sizes = name, own, joint, requests, found, sizes
+        self.name, self.own, self.joint, self.requests, self.found, self.sizes = (
+            name,
+            own,
+            joint,
+            requests,
+            found,
+            sizes,
+        )
 
     def __call__(
         self,
@@ -183,9 +190,7 @@ def _text_positions(columns: Tensor, text: int) -> Tensor:
 
 
 @contextmanager
-def capture_joint_features(
-    transformer: nn.Module, *blocks: int, of: str = "modulated"
-) -> Iterator[dict[int, Tensor]]:
+def capture_joint_features(transformer: nn.Module, *blocks: int, of: str = "modulated") -> Iterator[dict[int, Tensor]]:
     """Keep what some blocks know of the picture's cells, float32 (B, channels, h, w); of several passes the last.
 
     Args:

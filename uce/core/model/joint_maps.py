@@ -71,7 +71,9 @@ def read_joint_maps(
     return maps
 
 
-def joint_attention(backbone: Backbone, passes: Callable[[], Sequence[Tensor]], timestep: int, reading: JointReading) -> AttentionMaps:
+def joint_attention(
+    backbone: Backbone, passes: Callable[[], Sequence[Tensor]], timestep: int, reading: JointReading
+) -> AttentionMaps:
     """Affinity and saliency, each the mean over layers and passes.
 
     Args:
@@ -145,7 +147,7 @@ MASSIVE = 8.0
 def without_massive(cells_NC: Tensor) -> Tensor:
     """Without the few channels whose activations dwarf all others.
 
-    Source: Gan et al., "Unleashing Diffusion Transformers for Visual Correspondence" (DiTF), 2025; the bound is our own.
+    Source: Gan et al., "Unleashing Diffusion Transformers for Visual Correspondence" (DiTF), 2025; the bound is ours.
     """
     strength = cells_NC.abs().mean(dim=0)
     kept = strength <= MASSIVE * strength.median()

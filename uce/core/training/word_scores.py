@@ -55,9 +55,10 @@ def word_attention(
         timestep = times(backbone, torch.tensor([int(level * (backbone.num_timesteps - 1))])).to(device)
         noisy = backbone.add_noise(latent, noise, timestep)
         for prompt, inside_KL in _inside(backbone, noisy, timestep, prompts, placed, masks_Khw, context):
-            slots = prompt.slots[backbone.encoders[0]].cpu()
-            place = (slots >= 0).nonzero()[:, 0]
-            scores[:, slots[place]] += inside_KL[:, place] / len(ATTENTION_LEVELS)
+            rows = [row for row in prompt.slots[backbone.encoders[0]].tolist() if row >= 0]
+            places = [place for row in rows for place in prompt.positions(row)]
+            if places:  # else the model reads only a summary of the text encoder
+                scores[:, rows] += inside_KL[:, places] / len(ATTENTION_LEVELS)
     return scores
 
 

@@ -39,8 +39,9 @@ def loading_lines(run: StoredRun, token: TokenExport, file: str) -> list[str]:
         lines += _by_hand(token.token, name, end) if third else [_by_loader(token.token, name, end)]
         flux = not third and "clip_g" not in token.vectors
         if name.startswith("clip") and (third or flux):
+            inner = ".text_model" if third else ""  # as transformers 5 has them: with a projection one level deeper
             lines.append(
-                f"pipe.text_encoder{end}.text_model.eos_token_id = pipe.tokenizer{end}.eos_token_id"
+                f"pipe.text_encoder{end}{inner}.eos_token_id = pipe.tokenizer{end}.eos_token_id"
                 "  # else the text is summed up at the new word"
             )
     return lines

@@ -86,9 +86,7 @@ def _write_lora(run: StoredRun, tokens: Sequence[TokenExport], out: Path) -> boo
     return True
 
 
-def model_card(
-    run: StoredRun, tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]], lora: bool
-) -> str:
+def model_card(run: StoredRun, tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]], lora: bool) -> str:
     """README.md: what it is, how to use it, what it was made from."""
     import yaml
 

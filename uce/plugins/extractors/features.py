@@ -93,7 +93,7 @@ class FeaturesExtractor:
         return mean_of_sizes(backbone, image, settings, read)
 
 
-def _affinity(features_1Chw: Tensor, grid: tuple[int, int], temperature: float, *, drop: bool) -> Tensor:
+def _affinity(features_1Chw: Tensor, grid: tuple[int, int], temperature: float, *, drop: bool = False) -> Tensor:
     """Softmax of cosine similarities, float32 (N, N), of features enlarged (or shrunk) to the grid.
 
     Args:

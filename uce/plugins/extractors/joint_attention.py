@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class JointAttentionExtractor:
-    """What cells of a transformer attend to: right for FLUX.1 and Stable Diffusion 3, where `self-attention` uses it."""
+    """What cells of a transformer attend to: for FLUX.1 and Stable Diffusion 3, where `self-attention` uses it."""
 
     name = "joint-attention"
 
@@ -93,7 +93,11 @@ class JointAttentionExtractor:
 
 
 def _of_outputs(
-    backbone: Backbone, passes: list[Tensor], timestep: int, layers: tuple[str, ...], settings: JointAttentionExtractor.Settings
+    backbone: Backbone,
+    passes: list[Tensor],
+    timestep: int,
+    layers: tuple[str, ...],
+    settings: JointAttentionExtractor.Settings,
 ) -> AttentionMaps:
     """Affinity from the likeness of what attention gives to cells, mean over layers and passes."""
     from uce.core.flow.data import AttentionMaps

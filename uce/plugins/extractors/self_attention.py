@@ -72,13 +72,13 @@ class SelfAttentionExtractor:
 
 
 def _joint(backbone: Backbone, image: Picture, context: Context) -> AttentionMaps:
-    """A transformer has no self-attention apart from its text: its joint attention is read as `joint-attention` does."""
+    """A transformer has no self-attention apart from its text: `joint-attention` reads what it has instead."""
     import logging
 
     from uce.plugins.extractors.joint_attention import JointAttentionExtractor as Joint
 
     logging.getLogger(__name__).info(
-        "this model is a transformer: its maps are read by joint-attention with its own settings; to change them choose "
+        "this model is a transformer: joint-attention reads its maps, with its own settings; to change them choose "
         "--extractor joint-attention"
     )
     return Joint().uce_extract_attention(backbone, image, Joint.Settings(), context)

@@ -56,8 +56,8 @@ class LoraOptimizer:
         alpha: float = Field(16.0, gt=0, description="the LoRA product counts alpha / rank times")
         modules: list[str] = Field(
             [],
-            description="layers that get LoRA, by parts of their names; none: every attention layer (in a UNet attn1 is "
-            "self-attention and attn2 cross-attention, in a transformer attn is both)",
+            description="layers that get LoRA, by parts of their names; none: every attention layer (in a UNet attn1 "
+            "is self-attention and attn2 cross-attention, in a transformer attn is both)",
         )
 
     @hookimpl

@@ -59,14 +59,10 @@ def generate(
     return pictures
 
 
-def _sample(
-    backbone: TransformerBackbone, conditioning: Conditioning, seed: int, how: Drawing, report: Any
-) -> Tensor:
+def _sample(backbone: TransformerBackbone, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
     side, batch = backbone.latent_side, conditioning.states.shape[0]
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
-    scheduler = backbone.flow.sampler(
-        how.steps, (side // 2) ** 2, backbone.device, even=backbone.even_times
-    )
+    scheduler = backbone.flow.sampler(how.steps, (side // 2) ** 2, backbone.device, even=backbone.even_times)
     shape = (1, backbone.latent_channels, side, side)
     noise = torch.randn(shape, generator=generator, dtype=resolve_dtype(backbone.precision))
     noise = noise.to(backbone.device, torch.float32)

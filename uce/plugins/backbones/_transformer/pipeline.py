@@ -37,11 +37,16 @@ def with_tokens(
             _lay_over_output(encoder, int(tokenizer.unk_token_id), rows)
         else:
             _write(encoder, rows, len(tokenizer))
-            if hasattr(encoder.config, "eos_token_id") and carrier.startswith("clip"):
-                # configurations that say 2 mean "the highest id ends the text", which added tokens are
-                encoder.config.eos_token_id = encoder.text_model.eos_token_id = int(tokenizer.eos_token_id)
+            if carrier.startswith("clip"):
+                _sum_up_at_the_end(encoder, int(tokenizer.eos_token_id))
         found[carrier] = tokenizer, encoder
     return found
+
+
+def _sum_up_at_the_end(encoder: Any, end: int) -> None:
+    """Published configurations say eos_token_id 2, which transformers takes as "the highest id ends the text". Added
+    words have higher ids still: the text would be summed up at them."""
+    encoder.config.eos_token_id = getattr(encoder, "text_model", encoder).eos_token_id = end
 
 
 def _added(tokenizer: Any, token: str, vectors: Tensor) -> dict[int, Tensor]:

@@ -32,16 +32,17 @@ PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 _MARKS = {  # a tensor that only this family has, in the original layout and in diffusers'
     "FluxTransformer2DModel": ("double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks.0.attn.to_q.weight"),
-    "SD3Transformer2DModel": ("joint_blocks.0.x_block.attn.qkv.weight", "transformer_blocks.0.norm1_context.linear.weight"),
+    "SD3Transformer2DModel": (
+        "joint_blocks.0.x_block.attn.qkv.weight",
+        "transformer_blocks.0.norm1_context.linear.weight",
+    ),
 }
 FLUX_SCHEDULER = {"base_shift": 0.5, "max_shift": 1.15, "shift": 3.0, "use_dynamic_shifting": True}
 SCHNELL_SCHEDULER = {"shift": 1.0, "use_dynamic_shifting": False}
 SD3_SCHEDULER = {"shift": 3.0}
 
 
-def load_single_file(
-    model: str, path: Path, layout: Layout, settings: Any, precision: str
-) -> TransformerParts | None:
+def load_single_file(model: str, path: Path, layout: Layout, settings: Any, precision: str) -> TransformerParts | None:
     """Load a transformer from `path`, and text encoders and VAE from where the settings say; None for another family.
 
     Raises:
@@ -91,7 +92,8 @@ def _require_others(model: str, layout: Layout, settings: Any, whole: bool) -> N
         lacks = {"text_encoders": "text encoders", "vae": "VAE"}
         give = {"text_encoders": "--set model.text_encoders=FOLDER", "vae": "--set model.vae=FILE"}
         raise ModelError(
-            f"model '{model}' is a {layout.title} transformer alone, without {' and '.join(lacks[m] for m in missing)}; "
+            f"model '{model}' is a {layout.title} transformer alone, without "
+            f"{' and '.join(lacks[m] for m in missing)}; "
             f"say where they are with {' and '.join(give[m] for m in missing)}, or give a diffusers folder"
         )
 
@@ -122,7 +124,8 @@ def transformer_from(tensors: Mapping[str, Tensor], layout: Layout, dtype: torch
         missing = [name for name, value in transformer.named_parameters() if value.is_meta]
         if missing:
             raise ModelError(
-                f"model '{model}': the transformer lacks {len(missing)} tensors (first: {missing[0]}); download it again"
+                f"model '{model}': the transformer lacks {len(missing)} tensors (first: {missing[0]}); download it "
+                "again"
             )
         for name, value in list(transformer.named_buffers()):
             if value.is_meta:
@@ -157,7 +160,7 @@ def _flux_shape(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """diffusers' configuration of a FLUX transformer, from its tensors."""
     width, channels = tensors["x_embedder.weight"].shape
     head = int(tensors["transformer_blocks.0.attn.norm_q.weight"].shape[0])
-    part = 7 * head // 16  # of rotary embeddings, rows and columns have 7 / 16 each
+    part = 7 * head // 16 // 2 * 2  # of rotary embeddings, rows and columns have 7 / 16 each
     return {
         "in_channels": int(channels),
         "num_layers": _count(tensors, "transformer_blocks"),

@@ -128,7 +128,9 @@ class T5Reader:
         learned = vectors if int(slots.max()) >= 0 else None
         if int(slots.max()) >= 0 and (vectors is None or vectors.ndim != 2 or len(vectors) <= int(slots.max())):
             found = "none" if vectors is None else str(tuple(vectors.shape))
-            raise StageInputError(f"the prompts use learned vector {int(slots.max())}; vectors must be (V, d), found {found}")
+            raise StageInputError(
+                f"the prompts use learned vector {int(slots.max())}; vectors must be (V, d), found {found}"
+            )
         if learned is None or self.at_output:
             states = torch.stack([self._alone(prompt) for prompt in prompts])
             return states if learned is None else laid_over(states, slots, learned)
