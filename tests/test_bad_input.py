@@ -67,7 +67,8 @@ def test_decompression_bomb(cli: Cli, tmp_path: Path, tiny_pipeline: Path) -> No
         (["--set", "optimizer.steps=many"], "optimizer.steps: found 'many'"),
         (
         (["--preset", "papers"], "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper"),
-            "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper, seg4diff. Did you mean 'paper'?",
+            "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper, seg4diff. Did you mean "
+            "'paper'?",
         ),
         (["--config", "no-such.yaml"], "--config no-such.yaml: No such file or directory"),
         (["--device", "tpu"], "device 'tpu' is not on this machine; available: auto, cpu"),

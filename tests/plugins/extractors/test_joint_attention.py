@@ -16,6 +16,7 @@ from uce.plugins.extractors.features import FeaturesExtractor
 from uce.plugins.extractors.joint_attention import JointAttentionExtractor
 from uce.plugins.extractors.multi_step import MultiStepExtractor
 from uce.plugins.extractors.self_attention import SelfAttentionExtractor
+from uce.testing import check_plugin
 
 
 @pytest.fixture(scope="module", params=["tiny_flux", "tiny_sd3"])
@@ -86,11 +87,21 @@ def test_other_extractors_read_transformers_too(backbone: Any, picture: Picture)
     assert extract(backbone, picture, MultiStepExtractor(), timesteps=[0.1]).grid == (8, 8)
 
 
-def test_a_unet_is_refused(tiny_backbone: Any, picture: Picture) -> None:
+def test_of_a_unet_self_attention_is_read(tiny_backbone: Any, picture: Picture) -> None:
+    found = extract(tiny_backbone, picture, time=100, noise_samples=2)
+    own = extract(tiny_backbone, picture, SelfAttentionExtractor(), timestep=100, noise_samples=2, normalize="layers")
+    assert torch.equal(found.affinity, own.affinity) and torch.equal(found.saliency, own.saliency)
+
+
+def test_what_is_not_there_is_refused(tiny_backbone: Any, picture: Picture) -> None:
     with pytest.raises(StageInputError, match="has no layers in which text and picture attend together; choose"):
-        extract(tiny_backbone, picture)
+        extract(tiny_backbone, picture, blocks=[3])
     with pytest.raises(StageInputError, match="extractor.time must be below 1000 for this model, found 2000"):
         extract(FakeJoint(), picture, time=2000)
+
+
+def test_contract() -> None:
+    check_plugin(JointAttentionExtractor)
 
 
 class FakeJoint:

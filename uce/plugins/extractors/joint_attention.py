@@ -59,27 +59,41 @@ class JointAttentionExtractor:
     ) -> AttentionMaps:
         """Run the frozen transformer on the noised picture under the empty prompt.
 
+        A UNet has no such layers: of one the self-attention of all layers is read instead, with what else is set here
+        refused.
+
         Returns:
             affinity (N, N) and saliency (h, w) on the grid of the model's picture tokens, 2 x 2 latent cells each.
 
         Raises:
-            StageInputError: a UNet, or a block or timestep that the model does not have.
+            StageInputError: a block or timestep that the model does not have; for a UNet any setting of blocks.
 
         Source: the settings of the presets are those of Kim et al., Seg4Diff, NeurIPS 2025; Helbling et al.,
         ConceptAttention, ICML 2025; GoCA, CVPR 2026. Their aims differ from ours (labels by text; correspondence), and
         what is made of the maps here is our own.
         """
         from uce.core.model import joint_maps
+        from uce.core.model.abilities import joint_layers
         from uce.core.model.latents import encode_picture
-        from uce.core.model.unet_maps import noised, resolve_timestep
+        from uce.core.model.map_settings import AttentionSettings
+        from uce.core.model.unet_maps import mean_of_passes, noised, resolve_timestep
 
-        layers = joint_maps.chosen_layers(backbone, settings.blocks)
         timestep = resolve_timestep(backbone, settings.time, "extractor.time")
-        latents = encode_picture(backbone, image.at(backbone.picture_side).pixels)
         draws = range(settings.noise_samples if timestep else 1)
 
-        def passes() -> list[Tensor]:
+        def draw_all(latents: Tensor) -> list[Tensor]:
             return [noised(backbone, latents, timestep, context, f"noise {draw}") for draw in draws]
+
+        if not joint_layers(backbone) and settings == JointAttentionExtractor.Settings(
+            **{key: getattr(settings, key) for key in ("time", "noise_samples", "normalize")}
+        ):
+            own = AttentionSettings(normalize=settings.normalize)
+            return mean_of_passes(backbone, image, own, lambda x: [(x_t, timestep) for x_t in draw_all(x)])
+        layers = joint_maps.chosen_layers(backbone, settings.blocks)
+        latents = encode_picture(backbone, image.at(backbone.picture_side).pixels)
+
+        def passes() -> list[Tensor]:
+            return draw_all(latents)
 
         reference = None
         if settings.reference is not None:
