@@ -66,7 +66,10 @@ def test_decompression_bomb(cli: Cli, tmp_path: Path, tiny_pipeline: Path) -> No
         (["--set", "optimizer.step=5"], "Did you mean 'optimizer.steps'?"),
         (["--set", "optimizer.steps=many"], "optimizer.steps: found 'many'"),
         (
-        (["--preset", "papers"], "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper"),
+            (
+                ["--preset", "papers"],
+                "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper",
+            ),
             "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper, seg4diff. Did you mean "
             "'paper'?",
         ),

@@ -103,7 +103,7 @@ def test_the_printed_lines_load_the_token(done: Path, tmp_path: Path, monkeypatc
     """What `uce export --to diffusers` prints, run on a fresh pipeline, conditions as the run's own pipeline does."""
     run = uce.load(done)
     exported = uce.export(done, "diffusers", tmp_path, concepts=[0])
-    pipe, own = run.backbone.pipeline(), run.pipeline()
+    pipe, own = run.backbone().pipeline(), run.pipeline()
     parts = [f"{part}{n}" for part in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")]
     pipe.register_modules(**{name: copy.deepcopy(getattr(pipe, name)) for name in parts if hasattr(pipe, name)})
     monkeypatch.chdir(tmp_path)

@@ -39,7 +39,9 @@ def test_blocks_are_counted_as_they_run() -> None:
     assert joint_maps.chosen_layers(model(4), [3, 0]) == ("blocks.3.attn", "blocks.0.attn")
     with pytest.raises(StageInputError, match=r"the model has no block 4; extractor.blocks: 0 to 3"):
         joint_maps.chosen_layers(model(4), [0, 4])
-    with pytest.raises(StageInputError, match=r"no layers in which text and picture attend together; choose --extractor"):
+    with pytest.raises(
+        StageInputError, match=r"no layers in which text and picture attend together; choose --extractor"
+    ):
         joint_maps.chosen_layers(SimpleNamespace(model="unet"), None)  # type: ignore[arg-type]
 
 

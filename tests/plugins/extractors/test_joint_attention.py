@@ -96,7 +96,7 @@ def test_of_a_unet_self_attention_is_read(tiny_backbone: Any, picture: Picture) 
 def test_what_is_not_there_is_refused(tiny_backbone: Any, picture: Picture) -> None:
     with pytest.raises(StageInputError, match="has no layers in which text and picture attend together; choose"):
         extract(tiny_backbone, picture, blocks=[3])
-    with pytest.raises(StageInputError, match="extractor.time must be below 1000 for this model, found 2000"):
+    with pytest.raises(StageInputError, match=r"extractor.time must be below 1000 for this model, found 2000"):
         extract(FakeJoint(), picture, time=2000)
 
 

@@ -24,7 +24,7 @@ class ModelSettings(Settings):
     side: int | None = Field(
         None, ge=16, le=4096, description="pixels per side that a transformer works at; null: its own (1024)"
     )
-    carriers: list[str] | None = Field(
+    carriers: tuple[str, ...] | None = Field(
         None,
         description="where a transformer's tokens live: clip_l, clip_g, t5, t5_out (its output); null: the model's own",
     )

@@ -147,9 +147,10 @@ def joint_queries_and_keys(attn: Any, cells: Tensor, text: Tensor | None, rotary
 
 def _heads(attn: Any, value: Tensor, norm: str) -> Tensor:
     """(B, n, H * d) -> (B, n, H, d), normed where the layer norms."""
-    parts = value.unflatten(-1, (attn.heads, -1))
-    normed = getattr(attn, norm, None)
-    return parts if normed is None else normed(parts)
+    parts = value.reshape(*value.shape[:-1], attn.heads, -1)
+    own = getattr(attn, norm, None)
+    normed: Tensor = parts if own is None else own(parts)
+    return normed
 
 
 def joint_probabilities(query: Tensor, key: Tensor, text: int, request: Capture) -> Tensor:

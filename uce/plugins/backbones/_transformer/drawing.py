@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from uce.core.errors import StageInputError
-from uce.core.model.backbone import Conditioning, resolve_dtype
+from uce.core.model.backbone import Conditioning, Prompt, resolve_dtype
 from uce.plugins.backbones._sd.generation import Drawing, _stack_vectors, _to_picture
-from uce.plugins.backbones._transformer.flow import require_flow_scheduler
+from uce.plugins.backbones._transformer.flow import Flow, require_flow_scheduler
 
-if TYPE_CHECKING:
-    from uce.plugins.backbones._transformer.backbone import TransformerBackbone
+
+class Drawer(Protocol):
+    """What drawing asks of a backbone."""
+
+    model: str
+    device: str
+    precision: str
+    encoders: tuple[str, ...]
+    latent_side: int
+    latent_channels: int
+    flow: Flow
+    even_times: bool
+
+    @property
+    def takes_negative(self) -> bool: ...
+
+    def tokenize_multi(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt: ...
+
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None
+    ) -> Conditioning: ...
+
+    def guided(self, conditioning: Conditioning, guidance: float) -> Conditioning: ...
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
 
 
 @torch.no_grad()
 def generate(
-    backbone: TransformerBackbone,
+    backbone: Drawer,
     prompts: Sequence[str],
     tokens: Mapping[str, Mapping[str, Tensor]],
     *,
@@ -59,7 +84,7 @@ def generate(
     return pictures
 
 
-def _sample(backbone: TransformerBackbone, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
+def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
     side, batch = backbone.latent_side, conditioning.states.shape[0]
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = backbone.flow.sampler(how.steps, (side // 2) ** 2, backbone.device, even=backbone.even_times)

@@ -158,7 +158,7 @@ def load_vae(model: str, folder: Path, settings: Any, dtype: Any) -> tuple[Any, 
     given = getattr(settings, "vae", None)
     place = Path(given).expanduser() if given else folder / "vae"
     if place.is_file():
-        from uce.plugins.backbones._transformer.single_file import vae_from_file
+        from uce.plugins.backbones._transformer.vae_file import vae_from_file
 
         return vae_from_file(place, model, vae_dtype(dtype)), [place]
     if given and not place.is_dir():

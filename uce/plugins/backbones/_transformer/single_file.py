@@ -27,9 +27,9 @@ from uce.plugins.backbones._transformer.loading import (
     load_vae,
     transformer_class,
 )
+from uce.plugins.backbones._transformer.vae_file import VAE_PREFIX, vae_from_file
 
 PREFIX = "model.diffusion_model."
-VAE_PREFIX = "first_stage_model."
 _MARKS = {  # a tensor that only this family has, in the original layout and in diffusers'
     "FluxTransformer2DModel": ("double_blocks.0.img_attn.qkv.weight", "single_transformer_blocks.0.attn.to_q.weight"),
     "SD3Transformer2DModel": (
@@ -60,8 +60,9 @@ def load_single_file(model: str, path: Path, layout: Layout, settings: Any, prec
     transformer = transformer_from(
         {k.removeprefix(PREFIX): v for k, v in tensors.items() if not k.startswith(VAE_PREFIX)}, layout, dtype, model
     )
+    vae_files: list[Path] = []
     if whole and not getattr(settings, "vae", None):
-        vae, vae_files = vae_from_file(path, model, vae_dtype(dtype)), []
+        vae = vae_from_file(path, model, vae_dtype(dtype))
     else:
         vae, vae_files = load_vae(model, path.parent, settings, dtype)
     clips, t5, text_files = load_text(model, path.parent, layout, settings, dtype, {})
@@ -209,50 +210,3 @@ def _scheduler(layout: Layout, transformer: Any) -> dict[str, Any]:
     if layout.transformer == "SD3Transformer2DModel":
         return dict(SD3_SCHEDULER)
     return dict(FLUX_SCHEDULER if transformer.config.guidance_embeds else SCHNELL_SCHEDULER)
-
-
-def vae_from_file(path: Path, model: str, dtype: torch.dtype) -> Any:
-    """The VAE of FLUX or Stable Diffusion 3 from one file, alone or beside a transformer.
-
-    Both have the same shape, and other constants: FLUX's files come without a prefix, those of Stable Diffusion 3
-    lie beside their transformer.
-    """
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    keys, _ = read_header(path, model)
-    beside = any(key.startswith(VAE_PREFIX) for key in keys)
-
-    def load() -> Any:
-        from safetensors import safe_open
-
-        with safe_open(str(path), framework="pt") as file:
-            own = [key for key in file.keys() if not beside or key.startswith(VAE_PREFIX)]  # noqa: SIM118
-            tensors = {key: file.get_tensor(key).to(dtype) for key in own}
-        config = _vae_shape({key.removeprefix(VAE_PREFIX): value for key, value in tensors.items()})
-        scaling, shift = (1.5305, 0.0609) if beside else (0.3611, 0.1159)
-        vae = AutoencoderKL(**config, scaling_factor=scaling, shift_factor=shift).to(dtype)
-        plain = any(".down_blocks." in key for key in tensors)
-        found = tensors if plain else convert_ldm_vae_checkpoint(tensors, vae.config)
-        vae.load_state_dict(found)
-        return vae
-
-    return guarded(load, model, "vae")
-
-
-def _vae_shape(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """diffusers' configuration of the VAE, from its tensors."""
-    original = "encoder.down.0.block.0.conv1.weight" in tensors
-    names = "encoder.down.{}.block.{}.conv1.weight" if original else "encoder.down_blocks.{}.resnets.{}.conv1.weight"
-    levels = sum(names.format(i, 0) in tensors for i in range(8))
-    widths = tuple(int(tensors[names.format(i, 0)].shape[0]) for i in range(levels))
-    return {
-        "block_out_channels": widths,
-        "layers_per_block": sum(names.format(0, i) in tensors for i in range(8)),
-        "down_block_types": ("DownEncoderBlock2D",) * levels,
-        "up_block_types": ("UpDecoderBlock2D",) * levels,
-        "latent_channels": int(tensors["decoder.conv_in.weight"].shape[1]),
-        "norm_num_groups": min(32, widths[0]),
-        "use_quant_conv": "quant_conv.weight" in tensors,
-        "use_post_quant_conv": "post_quant_conv.weight" in tensors,
-    }

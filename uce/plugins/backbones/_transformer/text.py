@@ -138,10 +138,10 @@ class T5Reader:
         entrance = self.encoder.encoder.embed_tokens  # beside T5's shared table, with the same weights
         handle = entrance.register_forward_hook(lambda module, args, output: laid_over(output, slots, learned))
         try:
-            states = self.encoder(ids).last_hidden_state
+            found: Tensor = self.encoder(ids).last_hidden_state
         finally:
             handle.remove()
-        return states
+        return found
 
     @torch.no_grad()
     def _alone(self, prompt: Prompt) -> Tensor:

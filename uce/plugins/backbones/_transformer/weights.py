@@ -6,7 +6,7 @@ module's name, and for LoRA ".lora_A.weight" (rank, inputs) and ".lora_B.weight"
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from torch import Tensor, nn
@@ -46,8 +46,8 @@ def as_unet(weights: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     return {_renamed(name, [(b, a) for a, b in _NAMES]): value for name, value in weights.items()}
 
 
-def _renamed(name: str, pairs: object) -> str:
-    (prefix, to), *ends = pairs  # type: ignore[misc]
+def _renamed(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+    (prefix, to), *ends = pairs
     name = to + name.removeprefix(prefix)
     for end, other in ends:
         if name.endswith(end):
