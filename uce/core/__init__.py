@@ -19,6 +19,10 @@ _HOMES = {
     "Prompt": "model.backbone",
     "Conditioning": "model.backbone",
     "Capture": "model.backbone",
+    "capture_attention": "model.attention",
+    "capture_joint_attention": "model.joint",
+    "capture_joint_features": "model.joint",
+    "joint_layer_names": "model.joint",
     "LayerMap": "model.backbone",
     "Tuning": "model.tuning",
     "TrainedWeights": "model.tuning",
@@ -68,7 +72,11 @@ __all__ = [
     "TrainedWeights",
     "Tuning",
     "UceError",
+    "capture_attention",
+    "capture_joint_attention",
+    "capture_joint_features",
     "hookimpl",
+    "joint_layer_names",
     "train_weights",
     "use_weights",
 ]
@@ -94,7 +102,9 @@ if TYPE_CHECKING:
     from uce.core.flow.settings import Settings
     from uce.core.hookspecs import hookimpl
     from uce.core.model.abilities import train_weights, use_weights
+    from uce.core.model.attention import capture_attention
     from uce.core.model.backbone import Backbone, Capture, Conditioning, LayerMap, Prompt
+    from uce.core.model.joint import capture_joint_attention, capture_joint_features, joint_layer_names
     from uce.core.model.tuning import TrainedWeights, Tuning
     from uce.core.runs.token_export import TokenExport
 

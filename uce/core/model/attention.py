@@ -86,7 +86,7 @@ def _attention_layers(unet: nn.Module) -> list[tuple[str, Any]]:
 def _spatial_host(unet: nn.Module, name: str) -> nn.Module | None:
     """The nearest module around an attention layer that is given the feature map with its two axes."""
     parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
+    for end in range(len(parts) - 1, -1, -1):
         module = unet.get_submodule(".".join(parts[:end]))
         if hasattr(module, "transformer_blocks"):
             return module
@@ -97,7 +97,8 @@ def _note_grid(host: nn.Module, grids: dict[int, tuple[int, int]]) -> RemovableH
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         features = args[0] if args else kwargs.get("hidden_states")
         if isinstance(features, Tensor) and features.ndim == 4:
-            grids[id(module)] = (int(features.shape[2]), int(features.shape[3]))
+            patch = int(getattr(getattr(module, "config", None), "patch_size", None) or 1)  # of a transformer's cells
+            grids[id(module)] = (int(features.shape[2]) // patch, int(features.shape[3]) // patch)
 
     return host.register_forward_pre_hook(note, with_kwargs=True)
 
