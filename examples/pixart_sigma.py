@@ -3,9 +3,9 @@
     uce run photo.jpg -o out --plugin examples/pixart_sigma.py --model path/to/PixArt-Sigma-XL-2-1024-MS
 
 Text comes from T5 alone, and the picture attends to it in layers of their own (cross-attention), so that every
-extractor for UNets reads this model as it is. Tokens are learned at T5's input. It was tried on tiny random weights only.
+extractor for UNets reads this model as it is. Tokens are learned at T5's input. Tried on tiny random weights only.
 
-Source: Chen et al., "PixArt-Sigma", ECCV 2024 (arXiv 2403.04692); what is computed is what diffusers' pipeline computes.
+Source: Chen et al., "PixArt-Sigma", ECCV 2024 (arXiv 2403.04692); computed is what the pipeline of diffusers computes.
 
 Legend: B batch; L text positions; V learned vectors.
 """

@@ -34,7 +34,7 @@ def load_backbone(manager: Manager, config: Config) -> object:
         known = ", ".join(sorted(manager.available("backbone"))) or "none"
         raise ModelError(
             f"no backbone plugin ({known}) understands the model {config.model.name!r}; give 'mini', a diffusers "
-            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x or XL"
+            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x, XL, 3 or 3.5, or of FLUX.1"
         )
     log.info("model %s loaded on %s, %s", config.model.name, config.run.device, config.run.precision)
     return backbone  # type: ignore[no-any-return]
