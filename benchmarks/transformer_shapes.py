@@ -135,7 +135,7 @@ def main() -> None:
         **{name: getattr(options, name) for name in ("model", "what", "side", "blocks", "device", "precision")},
         "weights_gb": round(weights / 1e9, 3),
     }
-    for name, watched in (("alone", False), ("alone_again", False), ("watched", True)):
+    for name, watched in (("alone", False), ("watched", True)):
         document[name] = measured(lambda watched=watched: work(options.model, model, latents, states, watched), device)
     text = json.dumps(document, indent=2)
     print(text)

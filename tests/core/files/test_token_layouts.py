@@ -35,7 +35,7 @@ def test_keys_of_every_program(tmp_path: Path, tensors: dict[str, torch.Tensor],
 
 
 def test_a_runs_own_file_of_several_tokens(tmp_path: Path) -> None:
-    found = read(tmp_path, token_tensors("<a>", {"t5": T5}) | token_tensors("<b>", {"clip_l": L, "t5": T5}))
+    found = read(tmp_path, token_tensors("<a>", {"t5": T5}) | token_tensors("<b>", {"clip_l": L, "t5": 2 * T5}))
     assert {name: list(vectors) for name, vectors in found.items()} == {"<a>": ["t5"], "<b>": ["clip_l", "t5"]}
 
 
