@@ -104,7 +104,7 @@ class TransformerBackbone(ABC):
         if parts.t5:
             name = T5_OUT if T5_OUT in self.encoders else T5
             t5 = T5Reader(*parts.t5, self.text_length, name)
-            t5.device = self.device
+            t5.device, t5.offload = self.device, self.offload
         clips = {name: PromptReader(*pair, name) for name, pair in parts.clips.items()}
         return TextSide(clips, t5, self.encoders, self._begins())
 

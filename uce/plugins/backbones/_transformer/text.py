@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ class T5Reader:
             name: "t5" or "t5_out".
         """
         self.tokenizer, self.load, self.length, self.name = tokenizer, load, length, name
-        self.device: str = "cpu"
+        self.device, self.offload = "cpu", False
         self._encoder: Any = None
         self._table: Tensor | None = None
         self._knowing: tuple[tuple[str, ...], Any] = ((), tokenizer)
@@ -58,6 +57,11 @@ class T5Reader:
         """Let T5 go until another text is to be encoded; its words' vectors and known texts stay."""
         self._encoder = None
 
+    def _put_away(self) -> None:
+        """Off the device, where the model is to leave it free; never while a gradient may still come back."""
+        if self.offload and self._encoder is not None:
+            self._encoder.to("cpu")
+
     def word_ids(self, word: str) -> list[int]:
         """Token ids of `word` without the end."""
         return [int(value) for value in self.tokenizer(word, add_special_tokens=False).input_ids]
@@ -76,6 +80,7 @@ class T5Reader:
             self._table = self._said_alone(len(own)) if self.at_output else own
             if self.at_output:
                 self.rest()
+            self._put_away()
         return self._table
 
     def _said_alone(self, count: int) -> Tensor:
@@ -133,15 +138,17 @@ class T5Reader:
             )
         if learned is None or self.at_output:
             states = torch.stack([self._alone(prompt) for prompt in prompts])
+            self._put_away()
             return states if learned is None else laid_over(states, slots, learned)
         ids = torch.stack([prompt.ids[self.name] for prompt in prompts]).to(self.device)
         entrance = self.encoder.encoder.embed_tokens  # beside T5's shared table, with the same weights
         handle = entrance.register_forward_hook(lambda module, args, output: laid_over(output, slots, learned))
         try:
-            found: Tensor = self.encoder(ids).last_hidden_state
+            states = self.encoder(ids).last_hidden_state
         finally:
             handle.remove()
-        return found
+        assert isinstance(states, Tensor)
+        return states
 
     @torch.no_grad()
     def _alone(self, prompt: Prompt) -> Tensor:
@@ -159,11 +166,6 @@ def laid_over(values: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
     """`values` (B, L, D) with rows of `vectors` (V, D) wherever `slots` (B, L) names one."""
     chosen = vectors.to(values)[slots.clamp_min(0)]
     return torch.where((slots >= 0)[..., None], chosen, values)
-
-
-@contextmanager
-def nothing(part: Any) -> Iterator[Any]:
-    yield part
 
 
 class TextSide:
