@@ -73,7 +73,7 @@ def allowed(annotation: Any, metadata: list[Any]) -> str:
     names = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     lists = {int: "list of whole numbers", float: "list of numbers", str: "list of texts"}
     text = " or ".join(
-        lists[typing.get_args(kind)[0]] if typing.get_origin(kind) is list else names[kind] for kind in kinds
+        lists[typing.get_args(kind)[0]] if typing.get_origin(kind) in (list, tuple) else names[kind] for kind in kinds
     )
     bounds = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
     for limit in metadata:

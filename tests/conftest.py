@@ -67,6 +67,22 @@ def tiny_pipeline_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shaped like FLUX.1 dev: packed latents, T5 and a summary of CLIP, an embedded guidance."""
+    from tiny_transformers import write_flux
+
+    return write_flux(tmp_path_factory.mktemp("tiny-flux") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shaped like Stable Diffusion 3.5 medium: two CLIPs and T5, norms, a block with a second attention."""
+    from tiny_transformers import write_sd3
+
+    return write_sd3(tmp_path_factory.mktemp("tiny-sd3") / "model", newer=True)
+
+
+@pytest.fixture(scope="session")
 def load_backbone() -> Callable[..., Any]:
     """`load(model, precision="float32", **settings)` through the built-in plugin's own hook."""
     return _load

@@ -65,7 +65,14 @@ def test_decompression_bomb(cli: Cli, tmp_path: Path, tiny_pipeline: Path) -> No
         (["--optimizer", "adam"], "unknown optimizer 'adam'"),
         (["--set", "optimizer.step=5"], "Did you mean 'optimizer.steps'?"),
         (["--set", "optimizer.steps=many"], "optimizer.steps: found 'many'"),
-        (["--preset", "papers"], "unknown preset 'papers'; available: default, paper. Did you mean 'paper'?"),
+        (
+            (
+                ["--preset", "papers"],
+                "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper",
+            ),
+            "unknown preset 'papers'; available: conceptattention, default, ditf, goca, paper, seg4diff. Did you mean "
+            "'paper'?",
+        ),
         (["--config", "no-such.yaml"], "--config no-such.yaml: No such file or directory"),
         (["--device", "tpu"], "device 'tpu' is not on this machine; available: auto, cpu"),
         (["--precision", "float8"], "run.precision: found 'float8'"),

@@ -20,6 +20,7 @@ _HOMES = {
     "UceError": "errors",
     "not_damaged": "errors",
     "unknown_name": "errors",
+    "RgbArray": "files.pictures",
     "Context": "flow.context",
     "AttentionMaps": "flow.data",
     "Clusters": "flow.data",
@@ -43,6 +44,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "train_weights": "model.abilities",
     "use_weights": "model.abilities",
+    "capture_attention": "model.attention",
     "Backbone": "model.backbone",
     "Capture": "model.backbone",
     "Conditioning": "model.backbone",
@@ -51,7 +53,9 @@ _HOMES = {
     "Prompt": "model.backbone",
     "Encoder": "model.encoder",
     "Features": "model.encoder",
-    "RgbArray": "files.pictures",
+    "capture_joint_attention": "model.joint",
+    "capture_joint_features": "model.joint",
+    "joint_layer_names": "model.joint",
     "read_attention": "model.reading",
     "to_grid": "model.reading",
     "to_saliency": "model.reading",
@@ -118,7 +122,11 @@ __all__ = [
     "UceError",
     "UpdateView",
     "Worker",
+    "capture_attention",
+    "capture_joint_attention",
+    "capture_joint_features",
     "hookimpl",
+    "joint_layer_names",
     "load_manager",
     "lost_outcome",
     "not_damaged",
@@ -166,8 +174,10 @@ if TYPE_CHECKING:
     from uce.core.flow.settings import Settings
     from uce.core.hookspecs import hookimpl
     from uce.core.model.abilities import train_weights, use_weights
+    from uce.core.model.attention import capture_attention
     from uce.core.model.backbone import Backbone, Capture, Conditioning, Inpainting, LayerMap, Prompt
     from uce.core.model.encoder import Encoder, Features
+    from uce.core.model.joint import capture_joint_attention, capture_joint_features, joint_layer_names
     from uce.core.model.reading import read_attention, to_grid, to_saliency
     from uce.core.model.tuning import TrainedWeights, Tuning
     from uce.core.registry.manager import Manager, load_manager

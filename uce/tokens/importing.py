@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.errors import ConfigError, TokenFileError
-from uce.core.files.token_files import FoundToken, read_token_file
+from uce.core.files.token_files import ENCODERS, FoundToken, read_token_file
 from uce.core.files.token_places import token_files
 from uce.tokens.exporting import renamed
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 KNOWN_WIDTHS = {
     (768,): "Stable Diffusion 1.x, such as sd1.5",
     (1024,): "Stable Diffusion 2.x, such as sd2.1",
-    (768, 1280): "Stable Diffusion XL",
+    (768, 1280): "Stable Diffusion XL, or 3 and 3.5",
+    (4096,): "FLUX.1",
+    (768, 4096): "FLUX.1",
+    (768, 1280, 4096): "Stable Diffusion 3 and 3.5",
 }
 
 
@@ -48,7 +51,8 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
     _require_alike(found)
     tokens = _names(found, options.names)
     manager = options.manager()
-    config = options.resolve(manager, base={"model": {"name": _model(found, options.model)}})
+    carriers = {"carriers": list(widths(found[0].vectors))} if _names_carriers(found[0]) else {}
+    config = options.resolve(manager, base={"model": {"name": _model(found, options.model), **carriers}})
     folder = RunFolder(out)
     folder.prepare(overwrite=overwrite)
     write_text(folder / "config.yaml", config.to_yaml())
@@ -81,6 +85,11 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
         ],
     }
     write_json(folder / "run.json", document)  # last: until then the folder is no run
+
+
+def _names_carriers(token: FoundToken) -> bool:
+    """Whether the file says where in a transformer its vectors live; those of Stable Diffusion leave no choice."""
+    return set(token.vectors) not in ({"clip"}, {"clip_l", "clip_g"})
 
 
 _SAID = ("uce", "model", "model_fingerprint", "picture", "label", "licence")
@@ -130,8 +139,7 @@ def _digest(path: Path) -> str:
 
 def widths(vectors: Any) -> dict[str, int]:
     """Text encoder -> numbers in one of its vectors."""
-    order = ("clip", "clip_l", "clip_g")
-    names = sorted(vectors, key=lambda name: order.index(name) if name in order else len(order))
+    names = sorted(vectors, key=lambda name: ENCODERS.index(name) if name in ENCODERS else len(ENCODERS))
     return {encoder: int(vectors[encoder].shape[-1]) for encoder in names}
 
 

@@ -25,10 +25,16 @@ MAX_HEADER = 4 << 20
 MAX_VECTORS, MAX_WIDTH = 75, 16384
 MAX_TOKENS = 1000
 GIVE = "give an embedding as .safetensors, .bin or .pt"
-_ENCODERS = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
+ENCODERS = ("clip", "clip_l", "clip_g", "t5", "clip_l_out", "clip_g_out", "t5_out")
+"""Where vectors live, in the order in which models have them: at an encoder's input, or (`_out`) at its output."""
+_ENCODERS = {name: name for name in ENCODERS[1:]} | {
+    "t5xxl": "t5",  # as ComfyUI and Forge call it
+    "text_encoders_0": "clip_l",
+    "text_encoders_1": "clip_g",
+}
 _NAMELESS = ("emb_params", "emp_params", "*")
 _OUTPUTS = ("clip_l_out", "clip_g_out")
-"""What OneTrainer adds behind the text encoder; no other program reads it."""
+"""What OneTrainer adds behind the text encoder; no other program reads it. Our own files have a header."""
 _BUNDLED = "bundle_emb."
 _PICTURE = (b"\x89PNG", b"RIFF")
 
@@ -165,7 +171,7 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
             raise TokenFileError(f"{path}: {str(key)[:60]!r} is {_kind(value)}, not a tensor; {GIVE}")
     if any(key.startswith(_BUNDLED) for key in document):
         return _bundled(document, path)
-    if any(key in _OUTPUTS for key in document):
+    if any(key in _OUTPUTS for key in document) and not facts:
         document = {key: value for key, value in document.items() if key not in _OUTPUTS}
         if not document:
             raise TokenFileError(
@@ -175,26 +181,24 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
         return {own: {"clip": document["clip_l"]}}
     if all(key in _ENCODERS for key in document):
         vectors = {_ENCODERS[key]: value for key, value in document.items()}
-        if set(vectors) != {"clip_l", "clip_g"}:
+        if len(vectors) == 1 and next(iter(vectors)).startswith("clip") and not facts:
             raise TokenFileError(f"{path} holds only {', '.join(document)}; SDXL embeddings hold clip_l and clip_g")
-        return {own: {encoder: vectors[encoder] for encoder in ("clip_l", "clip_g")}}
-    if len(document) == 1:
+        return {own: {encoder: vectors[encoder] for encoder in ENCODERS if encoder in vectors}}
+    if len(document) == 1 and next(iter(document)).rpartition(".")[2] not in ENCODERS[1:]:
         name, value = next(iter(document.items()))
         return {own if name in _NAMELESS else name: {"clip": value}}
     found: dict[str, dict[str, Any]] = {}
     for key, value in document.items():
         name, dot, encoder = key.rpartition(".")
-        split = bool(dot) and encoder in ("clip_l", "clip_g")
+        split = bool(dot) and encoder in ENCODERS[1:]
         found.setdefault(name if split else key, {})[encoder if split else "clip"] = value
     for name, vectors in found.items():
-        if "." in name or (set(vectors) != {"clip"} and set(vectors) != {"clip_l", "clip_g"}):
+        if "." in name or ("clip" in vectors and len(vectors) > 1) or set(vectors) in ({"clip_l"}, {"clip_g"}):
             raise TokenFileError(
                 f"{path}: {name[:60]!r} is no token with its vectors; this looks like weights of a model or a "
                 f"LoRA. {GIVE}"
             )
-    return {
-        name: {e: vectors[e] for e in ("clip", "clip_l", "clip_g") if e in vectors} for name, vectors in found.items()
-    }
+    return {name: {e: vectors[e] for e in ENCODERS if e in vectors} for name, vectors in found.items()}
 
 
 def _bundled(document: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:

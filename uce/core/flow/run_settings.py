@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,27 @@ class ModelSettings(Settings):
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
         "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
     )
+
+    side: int | None = Field(
+        None, ge=16, le=4096, description="pixels per side that a transformer works at; null: its own (1024)"
+    )
+    carriers: tuple[str, ...] | None = Field(
+        None,
+        description="where a transformer's tokens live: clip_l, clip_g, t5, t5_out (its output); null: the model's own",
+    )
+    text_length: int | None = Field(
+        None, ge=8, le=512, description="positions of T5 that a text fills; null: 512 for FLUX.1 dev, else 256"
+    )
+    text_encoders: str | None = Field(
+        None, description="diffusers folder with text encoders and tokenizers, for a transformer in a single file"
+    )
+    vae: str | None = Field(None, description="VAE (.safetensors or a folder), for a transformer in a single file")
+
+    @field_validator("carriers", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        """ "clip_l,t5" is a list of two."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("revision", "variant")
     @classmethod

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from uce.faces import face
 
 _HOMES = {
+    "attention_modules": "abilities",
+    "joint_layers": "abilities",
     "Grid": "aggregate",
     "aggregate_self_attention": "aggregate",
     "finest_grid": "aggregate",
@@ -22,8 +24,11 @@ _HOMES = {
     "resolve_dtype": "backbone",
     "encode_in_batches": "encoder",
     "ddim_inversion": "inversion",
+    "likeness": "joint_maps",
+    "without_massive": "joint_maps",
     "encode_picture": "latents",
     "is_lora": "lora_names",
+    "is_lora_name": "lora_names",
     "lora_header": "lora_names",
     "underscored": "lora_names",
     "AttentionSettings": "map_settings",
@@ -34,6 +39,9 @@ _HOMES = {
     "LORA_DOWN": "tuning",
     "LORA_UP": "tuning",
     "PREFIX": "tuning",
+    "TRANSFORMER_DOWN": "tuning",
+    "TRANSFORMER_PREFIX": "tuning",
+    "TRANSFORMER_UP": "tuning",
     "chosen_modules": "tuning",
     "end_of_text": "unet_maps",
     "grid_of": "unet_maps",
@@ -48,14 +56,18 @@ _HOMES = {
 }
 
 __all__ = [
-    "AttentionSettings",
     "DEFAULT_SCHEDULER",
-    "Grid",
     "LORA_DOWN",
     "LORA_UP",
-    "MapSettings",
     "PREFIX",
+    "TRANSFORMER_DOWN",
+    "TRANSFORMER_PREFIX",
+    "TRANSFORMER_UP",
+    "AttentionSettings",
+    "Grid",
+    "MapSettings",
     "aggregate_self_attention",
+    "attention_modules",
     "attention_probabilities",
     "capture_attention",
     "capture_outputs",
@@ -68,6 +80,9 @@ __all__ = [
     "finest_grid",
     "grid_of",
     "is_lora",
+    "is_lora_name",
+    "joint_layers",
+    "likeness",
     "lora_header",
     "make_scheduler",
     "mean_cross_attention",
@@ -82,21 +97,47 @@ __all__ = [
     "saliency_from",
     "underscored",
     "vocabulary_words",
+    "without_massive",
     "word_vectors",
 ]
 
 if TYPE_CHECKING:
-    from uce.core.model.aggregate import Grid, aggregate_self_attention, finest_grid, mean_cross_attention, normalize_rows, saliency_from
+    from uce.core.model.abilities import attention_modules, joint_layers
+    from uce.core.model.aggregate import (
+        Grid,
+        aggregate_self_attention,
+        finest_grid,
+        mean_cross_attention,
+        normalize_rows,
+        saliency_from,
+    )
     from uce.core.model.attention import attention_probabilities, capture_attention, capture_outputs
     from uce.core.model.backbone import resolve_dtype
     from uce.core.model.encoder import encode_in_batches
     from uce.core.model.inversion import ddim_inversion
+    from uce.core.model.joint_maps import likeness, without_massive
     from uce.core.model.latents import encode_picture
-    from uce.core.model.lora_names import is_lora, lora_header, underscored
+    from uce.core.model.lora_names import is_lora, is_lora_name, lora_header, underscored
     from uce.core.model.map_settings import AttentionSettings, MapSettings
     from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
-    from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX, chosen_modules
-    from uce.core.model.unet_maps import end_of_text, grid_of, mean_of_passes, mean_of_sizes, noised, read_maps, resolve_timestep
+    from uce.core.model.tuning import (
+        LORA_DOWN,
+        LORA_UP,
+        PREFIX,
+        TRANSFORMER_DOWN,
+        TRANSFORMER_PREFIX,
+        TRANSFORMER_UP,
+        chosen_modules,
+    )
+    from uce.core.model.unet_maps import (
+        end_of_text,
+        grid_of,
+        mean_of_passes,
+        mean_of_sizes,
+        noised,
+        read_maps,
+        resolve_timestep,
+    )
     from uce.core.model.words import require_readable, vocabulary_words, word_vectors
 
 __getattr__, __dir__ = face(__name__, _HOMES)

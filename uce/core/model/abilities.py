@@ -49,3 +49,35 @@ def _offered(backbone: Backbone, method: str) -> Any:
             "use --optimizer masked-denoising"
         )
     return found
+
+
+def times(backbone: Backbone, timesteps: Tensor) -> Tensor:
+    """Places on an even schedule, int64 (B,) in [0, num_timesteps), as the times at which the model is trained: shifted
+    towards noise where its scheduler says so; as they are where the backbone has no `times`."""
+    own = getattr(backbone, "times", None)
+    found: Tensor = timesteps if own is None else own(timesteps)
+    return found
+
+
+def joint_layers(backbone: Backbone) -> tuple[str, ...]:
+    """Names of the layers in which text and picture attend together, in the order in which they run; none in a UNet."""
+    return tuple(getattr(backbone, "joint_layers", ()))
+
+
+MIDDLE = (0.25, 0.4)
+"""From where to where, as parts of the depth, a transformer's layers say best where things are: Seg4Diff reads layer 9
+of 24 in Stable Diffusion 3, ConceptAttention 15 to 18 of 57 in FLUX."""
+
+
+def middle_layers(backbone: Backbone) -> tuple[str, ...] | None:
+    """The layers that attention is read from where nobody chooses; None (all) in a UNet."""
+    names = joint_layers(backbone)
+    if not names:
+        return None
+    first = min(int(MIDDLE[0] * len(names)), len(names) - 1)
+    return names[first : max(first + 1, int(MIDDLE[1] * len(names)))]
+
+
+def attention_modules(backbone: Backbone) -> tuple[str, ...]:
+    """Parts of the names of attention layers, which `lora` trains where nobody chooses."""
+    return tuple(getattr(backbone, "attention_modules", ("attn1", "attn2")))

@@ -86,7 +86,7 @@ def _attention_layers(unet: nn.Module) -> list[tuple[str, Any]]:
 def _spatial_host(unet: nn.Module, name: str) -> nn.Module | None:
     """The nearest module around an attention layer that is given the feature map with its two axes."""
     parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
+    for end in range(len(parts) - 1, -1, -1):
         module = unet.get_submodule(".".join(parts[:end]))
         if hasattr(module, "transformer_blocks"):
             return module
@@ -97,7 +97,8 @@ def _note_grid(host: nn.Module, grids: dict[int, tuple[int, int]]) -> RemovableH
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         features = args[0] if args else kwargs.get("hidden_states")
         if isinstance(features, Tensor) and features.ndim == 4:
-            grids[id(module)] = (int(features.shape[2]), int(features.shape[3]))
+            patch = int(getattr(getattr(module, "config", None), "patch_size", None) or 1)  # of a transformer's cells
+            grids[id(module)] = (int(features.shape[2]) // patch, int(features.shape[3]) // patch)
 
     return host.register_forward_pre_hook(note, with_kwargs=True)
 
@@ -171,7 +172,7 @@ def _additive_mask(attn: Any, mask: Tensor | None, key: Tensor) -> Tensor | None
 
 
 def attention_probabilities(
-    query: Tensor, key: Tensor, scale: float, columns: Tensor | None = None, mask: Tensor | None = None
+    query: Tensor, key: Tensor, scale: float, columns: Tensor | slice | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """Softmax of scaled products, averaged over heads.
 
@@ -182,7 +183,7 @@ def attention_probabilities(
         query: (B, H, Q, d).
         key: (B, H, K, d).
         scale: usually d ** -0.5.
-        columns: int64 (B or 1, M) keys to keep, or None for all.
+        columns: int64 (B or 1, M) keys to keep, a slice of them, or None for all.
         mask: additive, broadcastable to (B, H, Q, K).
 
     Returns:
@@ -191,12 +192,12 @@ def attention_probabilities(
     query, key = query.float(), key.float()
     batch, heads, num_queries, _ = query.shape
     num_keys = key.shape[2]
-    if columns is not None:
+    if isinstance(columns, Tensor):
         columns = _checked_columns(columns, batch, num_keys).to(query.device)
     if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad):
         scores = query @ key.transpose(-1, -2) * scale
         return _select((scores if mask is None else scores + mask).softmax(dim=-1).mean(dim=1), columns)
-    width = num_keys if columns is None else columns.shape[1]
+    width = columns.shape[1] if isinstance(columns, Tensor) else len(range(num_keys)[columns or slice(None)])
     total = query.new_zeros(batch, num_queries, width)
     step = max(1, _CHUNK_VALUES // (batch * num_keys))
     for head in range(heads):
@@ -210,9 +211,11 @@ def attention_probabilities(
     return total / heads
 
 
-def _select(probs: Tensor, columns: Tensor | None) -> Tensor:
+def _select(probs: Tensor, columns: Tensor | slice | None) -> Tensor:
     if columns is None:
         return probs
+    if isinstance(columns, slice):
+        return probs[:, :, columns]
     return probs.gather(2, columns[:, None, :].expand(-1, probs.shape[1], -1))
 
 

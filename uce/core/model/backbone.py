@@ -28,17 +28,31 @@ class Prompt:
         ids: per text encoder int64 (L,), begin, text, end-of-text, padding.
         slots: per text encoder int64 (L,): which learned vector stands at a position, -1 where the vocabulary's does.
         end: per text encoder the position of the end-of-text token.
+        begins: per text encoder, where its positions begin in the sequence of text states that the picture attends to
+            (0 where nothing is said); None where the model reads only a summary of that encoder's text.
     """
 
     text: str
     ids: Mapping[str, Tensor]
     slots: Mapping[str, Tensor]
     end: Mapping[str, int]
+    begins: Mapping[str, int | None] = field(default_factory=dict)
 
     def positions(self, slot: int) -> list[int]:
-        """Text positions (of the first encoder) at which learned vector `slot` stands."""
-        slots = next(iter(self.slots.values()))
-        return [i for i, value in enumerate(slots.tolist()) if value == slot]
+        """Where learned vector `slot` stands in the sequence that the picture attends to, by the first encoder that
+        has it there; empty where none has."""
+        for encoder, slots in self.slots.items():
+            begin = self.begins.get(encoder, 0)
+            found = [begin + i for i, value in enumerate(slots.tolist()) if value == slot] if begin is not None else []
+            if found:
+                return found
+        return []
+
+    @property
+    def ending(self) -> int:
+        """Where the text ends in the sequence that the picture attends to, by the first encoder that stands there."""
+        places = ((encoder, self.begins.get(encoder, 0)) for encoder in self.end)
+        return next(begin + self.end[encoder] for encoder, begin in places if begin is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +73,15 @@ class Capture:
     """Which attention maps to keep.
 
     Attributes:
-        kind: "self" or "cross".
+        kind: "self": cells to cells; "cross": cells to text; "text": text to cells. Where text and picture attend
+            together, each is a slice of the joint map, so that rows sum to less than 1; a UNet has no "text".
         sides: keep only layers whose query grid has this longer side in cells; None keeps all.
-        columns: for "cross": int64 (B, M) text positions to keep; None keeps all L.
+        columns: for "cross" and "text": int64 (B, M) text positions to keep; None keeps all L.
         layers: keep only layers whose name fits one of these patterns (`layer_fits`); None keeps all. A backbone that
             does not know this keeps more than was asked for, which readers leave out.
     """
 
-    kind: Literal["self", "cross"]
+    kind: Literal["self", "cross", "text"]
     sides: frozenset[int] | None = None
     columns: Tensor | None = None
     layers: tuple[str, ...] | None = None
@@ -93,11 +108,11 @@ class LayerMap:
 
     Attributes:
         name: the layer's module name in the UNet.
-        kind: "self" or "cross".
-        grid: (h, w) of the layer's queries.
+        kind: "self", "cross" or "text".
+        grid: (h, w) of the layer's cells.
         heads: how many heads were averaged.
         probs: float32 (B, h*w, keys); with gradient where the UNet ran with gradient. Keys: h*w cells for "self",
-            text positions (L, or the M asked for) for "cross".
+            text positions (L, or the M asked for) for "cross". For "text" (B, L or M, h*w).
     """
 
     name: str
@@ -121,7 +136,12 @@ class Inpainting:
 
 
 class Backbone(Protocol):
-    """A loaded model. Nothing here is a literal: everything comes from the loaded parts."""
+    """A loaded model. Nothing here is a literal: everything comes from the loaded parts.
+
+    What transformers have besides is optional, and `uce.core.model.abilities` says what holds without it:
+    `joint_layers` (names, in the order in which they run, of the layers in which text and picture attend together),
+    `times` (from places on an even schedule to the model's own times) and `attention_modules` (what `lora` trains).
+    """
 
     model: str
     """As the user named it."""
@@ -168,10 +188,11 @@ class Backbone(Protocol):
         where the vocabulary holds nothing of the kind."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """x_t for int64 timesteps (B,)."""
+        """x_t for timesteps (B,), int64 or float."""
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the UNet should predict: noise (epsilon), velocity (v-prediction) or the latent (sample)."""
+        """What the UNet should predict: noise (epsilon), velocity (v-prediction), the latent (sample), or noise less
+        latent (flow matching)."""
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """One UNet pass (B, C, h, w), differentiable in `conditioning`; weights frozen but for `train_weights`."""

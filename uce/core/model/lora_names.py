@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from uce.core.model.tuning import LORA_DOWN, LORA_UP, PREFIX
+from uce.core.model.tuning import (
+    LORA_DOWN,
+    LORA_UP,
+    PREFIX,
+    TRANSFORMER_DOWN,
+    TRANSFORMER_PREFIX,
+    TRANSFORMER_UP,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +25,13 @@ if TYPE_CHECKING:
 
 def is_lora(weights: Mapping[str, Tensor]) -> bool:
     """Whether all of it is LoRA matrices, and none replaces the model's own tensors."""
-    return all(name.startswith(PREFIX) and name.endswith((LORA_DOWN, LORA_UP)) for name in weights)
+    return all(is_lora_name(name) for name in weights)
+
+
+def is_lora_name(name: str) -> bool:
+    """Whether a run's tensor of this name is a LoRA matrix, of a UNet or of a transformer."""
+    of_unet = name.startswith(PREFIX) and name.endswith((LORA_DOWN, LORA_UP))
+    return of_unet or (name.startswith(TRANSFORMER_PREFIX) and name.endswith((TRANSFORMER_DOWN, TRANSFORMER_UP)))
 
 
 _KINDS = {
@@ -55,11 +68,15 @@ def lora_header(weights: Mapping[str, Tensor], widths: Sequence[int], title: str
 def underscored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """LoRA matrices under the names that AUTOMATIC1111, Forge and ComfyUI read.
 
+    Those of a transformer keep diffusers' names, which Forge and ComfyUI read as they are.
+
     Args:
         weights: for which `is_lora` holds.
     """
     import torch
 
+    if any(name.startswith(TRANSFORMER_PREFIX) for name in weights):
+        return dict(weights)
     found: dict[str, Tensor] = {}
     for name, value in weights.items():
         module = name.removeprefix(PREFIX).removesuffix(LORA_DOWN).removesuffix(LORA_UP)

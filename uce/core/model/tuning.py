@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 PREFIX, LORA_DOWN, LORA_UP = "unet.", ".lora.down.weight", ".lora.up.weight"
+TRANSFORMER_PREFIX, TRANSFORMER_DOWN, TRANSFORMER_UP = "transformer.", ".lora_A.weight", ".lora_B.weight"
+"""The same of diffusers' transformers, which have another naming."""
 
 
 @dataclass(frozen=True)

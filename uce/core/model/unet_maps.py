@@ -74,7 +74,7 @@ def read_maps(
 ) -> tuple[list[LayerMap], list[LayerMap]]:
     """Self-attention of every layer (left out where not `own`), and cross-attention to the end of an empty text."""
     prompt = backbone.tokenize("")
-    columns = torch.tensor([[prompt.end[backbone.encoders[0]]]])
+    columns = torch.tensor([[prompt.ending]])
     requests = [*([Capture("self")] if own else []), Capture("cross", columns=columns)]
     conditioning = backbone.encode_prompts([prompt])
     with backbone.capture(*requests) as maps:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uce.core.errors import RunFolderError, not_damaged
 from uce.core.files.masks import read_mask
 from uce.core.files.paths import shown_path, typed_path
+from uce.core.files.token_files import ENCODERS
 from uce.core.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C", bound="StoredConcept")
-_ORDER = ("clip", "clip_l", "clip_g")  # text encoders as models have them: a safetensors file sorts its names
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,8 @@ class StoredConcept:
             )
         if any(vector.ndim not in (1, 2) for vector in found.values()):
             raise RunFolderError(f"{path}: {self.token} is no vector; learn again with --overwrite")
-        ordered = sorted(found, key=lambda encoder: _ORDER.index(encoder) if encoder in _ORDER else len(_ORDER))
+        last = len(ENCODERS)  # a safetensors file sorts its names; here they stand as models have them
+        ordered = sorted(found, key=lambda encoder: ENCODERS.index(encoder) if encoder in ENCODERS else last)
         return {e: found[e][None] if found[e].ndim == 1 else found[e] for e in ordered}
 
     @property

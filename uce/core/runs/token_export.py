@@ -40,3 +40,8 @@ class TokenExport:
     @property
     def two_encoders(self) -> bool:
         return len(self.vectors) > 1
+
+    @property
+    def named_encoders(self) -> bool:
+        """Whether the model's text encoders have names, as in every model but Stable Diffusion 1.x and 2.x."""
+        return set(self.vectors) != {"clip"}

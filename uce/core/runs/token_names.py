@@ -80,17 +80,17 @@ def token_stem(token: str) -> str:
 
 
 def token_tensors(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names and tensors of one token in embeddings.safetensors: "<t>" -> (d,) or (n, d), "<t>.clip_l" for several."""
+    """Names and tensors of one token in embeddings.safetensors: "<t>" -> (d,) or (n, d), "<t>.clip_l" where the
+    model's text encoders have names."""
     plain = {e: (v[0] if v.shape[0] == 1 else v).contiguous() for e, v in vectors.items()}
-    if len(plain) == 1:
-        return {token: next(iter(plain.values()))}
+    if set(plain) == {"clip"}:
+        return {token: plain["clip"]}
     return {f"{token}.{encoder}": value for encoder, value in plain.items()}
 
 
 def token_file(token: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Content of a token's own file: key "<t>"; with several text encoders their names, as SDXL loaders expect.
+    """Content of a token's own file: key "<t>"; where text encoders have names their names, as SDXL loaders expect.
 
     Tensors are (n, d), also where n is 1: the web UIs take the number of vectors from the first axis.
     """
-    several = len(vectors) > 1
-    return {encoder if several else token: value.contiguous() for encoder, value in vectors.items()}
+    return {token if encoder == "clip" else encoder: value.contiguous() for encoder, value in vectors.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import escape
 from typing import Self
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from uce.core.errors import StageInputError
 from uce.core.flow.data import Concepts
+from uce.core.model.abilities import middle_layers
 from uce.core.model.backbone import Backbone, Capture, LayerMap, Prompt
 from uce.core.training.options import TrainingOptions
 from uce.core.training.sinkhorn import kl, sinkhorn
@@ -88,7 +90,7 @@ class Alignment:
         """Find the layers with one UNet pass without gradient on an empty latent."""
         side, device = backbone.latent_side, backbone.device
         empty = torch.zeros(1, backbone.latent_channels, side, side, device=device)
-        with torch.no_grad(), backbone.capture(Capture("cross")) as maps:
+        with torch.no_grad(), backbone.capture(Capture("cross", layers=middle_layers(backbone))) as maps:
             timestep = torch.zeros(1, dtype=torch.int64, device=device)
             backbone.predict(empty, timestep, backbone.encode_prompts([probe]))
             grid, layers = choose_layers(maps, options.alignment_side)
@@ -98,7 +100,8 @@ class Alignment:
 
     def capture(self, columns_BM: Tensor) -> Capture:
         """What to ask the backbone for: the tokens' columns at this side."""
-        return Capture("cross", sides=frozenset({max(self.grid)}), columns=columns_BM)
+        names = tuple(map(escape, sorted(self.layers)))
+        return Capture("cross", sides=frozenset({max(self.grid)}), columns=columns_BM, layers=names)
 
     def losses(self, maps: Sequence[LayerMap], pairs: Sequence[tuple[int, int, int, int]]) -> Tensor:
         """Loss of every shown token, (len(pairs),).

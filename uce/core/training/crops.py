@@ -25,6 +25,7 @@ from uce.core.files.masks import mask_box
 from uce.core.flow.context import Context
 from uce.core.flow.data import Concepts, TokenPlan
 from uce.core.flow.picture import Picture, read_picture
+from uce.core.model.abilities import times
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.model.latents import encode_with_mirror
 from uce.core.training.objective import Draws
@@ -157,7 +158,7 @@ class CropTraining(UpdateLoop):
         noise = torch.randn(num_prompts, *self.latents.shape[2:], generator=generator)
         flips = torch.rand(num_prompts, generator=generator) < self.options.flip
         texts = torch.randint(0, len(self.options.templates), (num_prompts,), generator=generator)
-        return Draws(timesteps, noise, flips), texts.tolist()
+        return Draws(times(self.backbone, timesteps), noise, flips), texts.tolist()
 
     def _errors(self, prompts: Sequence[Prompt], shown: Sequence[int], draws: Draws) -> Tensor:
         """One UNet pass: mean squared error of each prompt."""

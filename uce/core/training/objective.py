@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uce.core.errors import StageInputError
 from uce.core.flow.context import Context
+from uce.core.model.abilities import times
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
 from uce.core.training.contrastive import supervised_contrastive
@@ -35,7 +37,7 @@ class Draws:
     """What chance decides about an update, drawn on the CPU so that every device sees the same.
 
     Attributes:
-        timesteps: int64 (P,).
+        timesteps: int64 (P,), or float where the model's times are.
         noise: float32 (P, C, h, w).
         flips: bool (P,).
     """
@@ -102,7 +104,7 @@ class Objective:
             starts = [context.generator(salt=f"timesteps of {rows}") for rows in update.prompts]
             starts_P = torch.cat([torch.rand(1, generator=start) for start in starts])
             timesteps = spread_timesteps(starts_P, update.step, low, high)
-        return Draws(timesteps, noise, flips)
+        return Draws(times(self.backbone, timesteps), noise, flips)
 
     def backward(
         self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws, split: bool
@@ -191,11 +193,21 @@ class Objective:
 def token_columns(
     prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], flips: Sequence[bool], num_concepts: int
 ) -> tuple[Tensor, list[tuple[int, int, int, int]]]:
-    """Text positions of the shown tokens, (B, M) padded with each prompt's first, and the pairs to align."""
+    """Text positions of the shown tokens, (B, M) padded with each prompt's first, and the pairs to align.
+
+    Raises:
+        StageInputError: the picture attends to no token, since the model reads only a summary of its text encoder.
+    """
     width = max(len(rows) for rows in shown)
     columns, pairs = [], []
     for i, (prompt, rows) in enumerate(zip(prompts, shown, strict=True)):
-        positions = [prompt.positions(row)[0] for row in rows]
+        places = [prompt.positions(row) for row in rows]
+        if not all(places):
+            raise StageInputError(
+                "the picture attends to no position of this token, since the model reads only a summary of that text "
+                "encoder; set optimizer.attention_weight=0, or let the token live in t5 (model.carriers)"
+            )
+        positions = [place[0] for place in places]
         columns.append(positions + positions[:1] * (width - len(positions)))
         pairs += [(i, j, int(flips[i]), row % num_concepts) for j, row in enumerate(rows)]
     return torch.tensor(columns), pairs

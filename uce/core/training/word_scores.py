@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uce.core.errors import StageInputError
 from uce.core.flow.context import Context
+from uce.core.model.abilities import middle_layers, times
 from uce.core.model.backbone import Backbone, Capture, Prompt
 from uce.core.model.latents import encode_picture
 from uce.core.training.alignment import average_layers, choose_layers
@@ -51,12 +52,13 @@ def word_attention(
         groups = [order[start : start + per_prompt] for start in range(0, num_vectors, per_prompt)]
         prompts = [_list_of_words(backbone, group) for group in groups]
         noise = torch.randn(latent.shape, generator=generator).to(device)
-        timestep = torch.tensor([int(level * (backbone.num_timesteps - 1))], device=device)
+        timestep = times(backbone, torch.tensor([int(level * (backbone.num_timesteps - 1))])).to(device)
         noisy = backbone.add_noise(latent, noise, timestep)
         for prompt, inside_KL in _inside(backbone, noisy, timestep, prompts, placed, masks_Khw, context):
-            slots = prompt.slots[backbone.encoders[0]].cpu()
-            place = (slots >= 0).nonzero()[:, 0]
-            scores[:, slots[place]] += inside_KL[:, place] / len(ATTENTION_LEVELS)
+            rows = [row for row in prompt.slots[backbone.encoders[0]].tolist() if row >= 0]
+            places = [place for row in rows for place in prompt.positions(row)]
+            if places:  # else the model reads only a summary of the text encoder
+                scores[:, rows] += inside_KL[:, places] / len(ATTENTION_LEVELS)
     return scores
 
 
@@ -91,7 +93,7 @@ def _inside(
     for start in range(0, len(prompts), step):
         part = prompts[start : start + step]
         x_t = noisy.expand(len(part), -1, -1, -1)
-        with backbone.capture(Capture("cross")) as maps:
+        with backbone.capture(Capture("cross", layers=middle_layers(backbone))) as maps:
             backbone.predict(x_t, timestep.expand(len(part)), backbone.encode_prompts(part, vectors))
         grid, names = choose_layers(maps)
         attention_BnL = average_layers([layer for layer in maps if layer.name in names])
@@ -125,7 +127,7 @@ def masked_errors(
     latent = encode_picture(backbone, pixels)
     masks_KN = resize_masks(masks_Khw, (latent.shape[2], latent.shape[3])).flatten(1).float().to(device)
     shares_KN = masks_KN / masks_KN.sum(dim=1, keepdim=True).clamp_min(1)
-    levels = torch.linspace(LOW, HIGH, num_levels + 2)[1:-1].mul(backbone.num_timesteps - 1).long()
+    levels = times(backbone, torch.linspace(LOW, HIGH, num_levels + 2)[1:-1].mul(backbone.num_timesteps - 1).long())
     noise = torch.randn(num_levels, *latent.shape[1:], generator=context.generator(salt="word search")).to(device)
     placed = {encoder: rows.to(device) for encoder, rows in vectors.items()}
     num_vectors = next(iter(placed.values())).shape[0]

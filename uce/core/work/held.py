@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from uce.core.runs.stored import StoredConcept, StoredRun
@@ -40,7 +41,7 @@ class Run(StoredRun):
         trained = {"weights": self.weights} if self.weights else {}
         return own_backbone(self.path / "config.yaml", device).pipeline(self.tokens(), **trained)
 
-    def backbone(self, device: str | None = None, plugin: Sequence[str] = ()) -> Any:
+    def backbone(self, device: str | None = None, plugin: str | Path | Sequence[str | Path] = ()) -> Any:
         """The model this run was made with, loaded on `device` (None: the best one here) and shared with later calls.
 
         Args:

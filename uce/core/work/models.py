@@ -40,7 +40,7 @@ def load_backbone(manager: Manager, config: Config) -> object:
         known = ", ".join(sorted(manager.available("backbone"))) or "none"
         raise ModelError(
             f"no backbone plugin ({known}) understands the model {config.model.name!r}; give 'mini', a diffusers "
-            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x or XL"
+            "folder, a .safetensors file or a hub id of Stable Diffusion 1.x, 2.x, XL, 3 or 3.5, or of FLUX.1"
         )
     log.info("model %s loaded on %s, %s", config.model.name, config.run.device, config.run.precision)
     return backbone  # type: ignore[no-any-return]
@@ -111,7 +111,9 @@ def own_backbone(config_file: Path, device: str | None = None) -> Backbone:
     return found
 
 
-def stored_backbone(config_file: Path, device: str | None = None, plugin: Sequence[str] = ()) -> Backbone:
+def stored_backbone(
+    config_file: Path, device: str | None = None, plugin: str | Path | Sequence[str | Path] = ()
+) -> Backbone:
     """The model that a stored configuration names, on `device` (None: "auto")."""
     document = load_config_file(config_file)
     options = Options(device=device or "auto", plugin=plugin)

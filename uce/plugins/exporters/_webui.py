@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from uce.core import StoredRun, TokenExport
 
 KEY = "emb_params"
+NAMES = {"t5": "t5xxl"}
+"""Keys that these programs have another word for. At an unknown key ComfyUI takes the file's first tensor, silently."""
 
 
 def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
-    """One safetensors file per token, named as the word in prompts: `emb_params`, or `clip_l` and `clip_g`.
+    """One safetensors file per token, named as the word in prompts: `emb_params`, or `clip_l`, `clip_g` and `t5xxl`.
 
     Tensors are (n, d) also where n is 1: AUTOMATIC1111 takes the number of vectors from the first axis.
     """
@@ -23,7 +25,8 @@ def write_embeddings(tokens: Sequence[TokenExport], folder: Path) -> None:
 
     for token in tokens:
         first = next(iter(token.vectors.values()))
-        tensors = token.vectors if token.two_encoders else {KEY: first}
+        named = {NAMES.get(encoder, encoder): value for encoder, value in token.vectors.items()}
+        tensors = named if token.named_encoders else {KEY: first}
         write_safetensors(folder / f"{token.stem}.safetensors", tensors, token.header)
 
 

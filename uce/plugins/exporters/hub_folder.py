@@ -49,8 +49,8 @@ class HubFolderExporter:
                 write_picture(path, picture)
                 shown[token.token].append(path.relative_to(out).as_posix())
         lora = _write_lora(run, tokens, out) if settings.weights else False
-        write_text(out / "README.md", model_card(tokens, shown, lora))
-        return _how(tokens, lora)
+        write_text(out / "README.md", model_card(run, tokens, shown, lora))
+        return _how(run, tokens, lora)
 
 
 def _pictures(run: StoredRun, concept: StoredConcept, kind: str) -> list[Image.Image]:
@@ -85,7 +85,7 @@ def _write_lora(run: StoredRun, tokens: Sequence[TokenExport], out: Path) -> boo
     return True
 
 
-def model_card(tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]], lora: bool) -> str:
+def model_card(run: StoredRun, tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]], lora: bool) -> str:
     """README.md: what it is, how to use it, what it was made from."""
     import yaml
 
@@ -110,7 +110,7 @@ def model_card(tokens: Sequence[TokenExport], shown: Mapping[str, Sequence[str]]
         f"extraction) for the model {_linked(str(facts['model']))}. Use the {'words' if len(tokens) > 1 else 'word'} "
         f"in prompts like any other: `a photo of {tokens[0].token} in the snow`.",
         *(f"![{token}]({path})" for token, paths in shown.items() for path in paths),
-        f"## Use\n\n```python\n{_how(tokens, lora)}\n```",
+        f"## Use\n\n```python\n{_how(run, tokens, lora)}\n```",
         f"## Facts\n\n{_facts_table(tokens)}",
         f"## Licence\n\n{licence[0].upper()}{licence[1:]}.".replace("..", "."),
     ]
@@ -137,30 +137,24 @@ def _facts_table(tokens: Sequence[TokenExport]) -> str:
     return "\n".join(rows)
 
 
-def _how(tokens: Sequence[TokenExport], lora: bool) -> str:
-    from uce.plugins.exporters.diffusers import LORA_NAME, POOL
+def _how(run: StoredRun, tokens: Sequence[TokenExport], lora: bool) -> str:
+    from uce.plugins.exporters._printed import loading_lines
+    from uce.plugins.exporters.diffusers import LORA_NAME
 
     model = str(tokens[0].facts["model"])
     known = model if _is_hub_id(model) else "the model named above"
-    two = tokens[0].two_encoders
+    named = tokens[0].named_encoders
     lines = [
-        *(["import safetensors.torch"] if two else []),
         "from diffusers import AutoPipelineForText2Image",
-        *(["from huggingface_hub import hf_hub_download"] if two else []),
+        *(["from huggingface_hub import hf_hub_download"] if named else []),
         "",
         f'pipe = AutoPipelineForText2Image.from_pretrained("{known}")',
-        *([POOL] if two else []),
     ]
     for token in tokens:
         folder = "" if len(tokens) == 1 else token.stem
-        if token.two_encoders:
+        if token.named_encoders:
             path = f"{folder}/{FILE}" if folder else FILE
-            lines.append(f'vectors = safetensors.torch.load_file(hf_hub_download("ORG/NAME", "{path}"))')
-            for end, number in (("l", ""), ("g", "_2")):
-                lines.append(
-                    f'pipe.load_textual_inversion(vectors["clip_{end}"], token="{token.token}", '
-                    f"text_encoder=pipe.text_encoder{number}, tokenizer=pipe.tokenizer{number})"
-                )
+            lines += loading_lines(run, token, f'hf_hub_download("ORG/NAME", "{path}")')
         else:
             where = f', subfolder="{folder}"' if folder else ""
             lines.append(f'pipe.load_textual_inversion("ORG/NAME"{where})')

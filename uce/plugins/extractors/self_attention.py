@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class SelfAttentionExtractor:
-    """The paper's maps: self-attention of all layers from UNet passes on the picture; right for any UNet model."""
+    """The paper's maps: self-attention of all layers from UNet passes on the picture; right for any UNet model.
+
+    On a transformer it gives way to `joint-attention` with that one's own settings.
+    """
 
     name = "self-attention"
 
@@ -46,8 +49,10 @@ class SelfAttentionExtractor:
         Source: ConceptExpress (arXiv 2407.07077), section 4.1; the reference runs at timestep 0 without noise.
         """
         from uce.core import StageInputError
-        from uce.core.model import mean_of_passes, noised
+        from uce.core.model import joint_layers, mean_of_passes, noised
 
+        if joint_layers(backbone):
+            return _joint(backbone, image, context)
         timestep = settings.timestep
         if timestep >= backbone.num_timesteps:
             raise StageInputError(
@@ -60,3 +65,16 @@ class SelfAttentionExtractor:
                 yield noised(backbone, latents, timestep, context, f"noise {draw}"), timestep
 
         return mean_of_passes(backbone, image, settings, passes)
+
+
+def _joint(backbone: Backbone, image: Picture, context: Context) -> AttentionMaps:
+    """A transformer has no self-attention apart from its text: `joint-attention` reads what it has instead."""
+    import logging
+
+    from uce.plugins.extractors.joint_attention import JointAttentionExtractor as Joint
+
+    logging.getLogger(__name__).info(
+        "this model is a transformer: joint-attention reads its maps, with its own settings; to change them choose "
+        "--extractor joint-attention"
+    )
+    return Joint().uce_extract_attention(backbone, image, Joint.Settings(), context)

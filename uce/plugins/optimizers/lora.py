@@ -51,9 +51,9 @@ class LoraOptimizer:
         )
         alpha: float = Field(16.0, gt=0, description="the LoRA product counts alpha / rank times")
         modules: list[str] = Field(
-            ["attn1", "attn2"],
-            min_length=1,
-            description="layers that get LoRA, by parts of their names: attn1 is self-attention, attn2 cross-attention",
+            [],
+            description="layers that get LoRA, by parts of their names; none: every attention layer (in a UNet attn1 "
+            "is self-attention and attn2 cross-attention, in a transformer attn is both)",
         )
 
     @hookimpl
@@ -76,6 +76,7 @@ class LoraOptimizer:
             ModelError: the model learns tokens only.
         """
         from uce.core import Tuning, train, train_weights
+        from uce.core.model import attention_modules
         from uce.core.training import ModelWeights, Phases, count_updates, merged, plan_from, training_identity
 
         first = settings.options()
@@ -87,7 +88,8 @@ class LoraOptimizer:
             learning_rate=rate or first.learning_rate,
             train_tokens=rate > 0,
         )
-        tuning = Tuning("lora", tuple(settings.modules), settings.rank, settings.alpha, context.derived_seed("lora"))
+        modules = tuple(settings.modules) or attention_modules(backbone)
+        tuning = Tuning("lora", modules, settings.rank, settings.alpha, context.derived_seed("lora"))
         with train_weights(backbone, tuning):
             pass  # what is wrong with the modules is said before the first phase
         identity = training_identity(settings.model_dump_json(), plan, concepts, backbone, image, context)

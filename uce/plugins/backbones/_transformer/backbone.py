@@ -1,0 +1,257 @@
+"""The backbone face over a transformer that follows a flow.
+
+Legend: B batch; C latent channels; h, w latent cells; L text positions; D width of the text states.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uce.core import (
+    Capture,
+    Conditioning,
+    Inpainting,
+    LayerMap,
+    ModelError,
+    Prompt,
+    StageInputError,
+    TrainedWeights,
+    Tuning,
+    capture_joint_attention,
+    capture_joint_features,
+    joint_layer_names,
+)
+from uce.core.model import resolve_dtype
+from uce.plugins.backbones._sd.prompts import PromptReader
+from uce.plugins.backbones._transformer.flow import Flow
+from uce.plugins.backbones._transformer.loading import TransformerParts
+from uce.plugins.backbones._transformer.text import T5, T5_OUT, T5Reader, TextSide
+
+PATCH = 2
+"""Latent cells per side that make one token of the picture."""
+
+
+class TransformerBackbone(ABC):
+    """A loaded model; see `uce.core.model.backbone.Backbone` for what each method promises.
+
+    Latents, noise and predictions are float32 outside, whatever precision the transformer computes in. A subclass says
+    how texts become conditions and how a pass is called.
+    """
+
+    own_carriers: tuple[str, ...]
+    """Where learned vectors live where nobody chooses."""
+    even_times = False
+    """Whether the pipeline spaces shares of noise evenly before the shift."""
+
+    def __init__(self, parts: TransformerParts, settings: Any, device: str, precision: str) -> None:
+        self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
+        self.device, self.precision = device, precision
+        self.offload = bool(getattr(settings, "offload", False))
+        self.transformer, self.vae, self.clips = parts.transformer, parts.vae, parts.clips
+        self.scheduler_config, self.flow = parts.scheduler, Flow(parts.scheduler)
+        self.num_timesteps = self.flow.num_timesteps
+        self.latent_channels = int(parts.vae.config.latent_channels)
+        unit = 2 ** (len(parts.vae.config.block_out_channels) - 1)
+        self.latent_side = self._latent_side(getattr(settings, "side", None), unit)
+        self.picture_side = self.latent_side * unit
+        self.text_length = int(getattr(settings, "text_length", None) or self._own_text_length())
+        self.encoders = self._carriers(getattr(settings, "carriers", None), parts)
+        self.text = self._text_side(parts)
+        for part in (self.transformer, self.vae, *(encoder for _, encoder in self.clips.values())):
+            part.requires_grad_(False).eval()
+        self.transformer.to(device)
+        if not self.offload:
+            for part in (self.vae, *(encoder for _, encoder in self.clips.values())):
+                part.to(device)
+
+    @abstractmethod
+    def _own_side(self) -> int:
+        """Latent cells per side that the model was trained with."""
+
+    @abstractmethod
+    def _own_text_length(self) -> int:
+        """Positions of T5 that the model was trained with."""
+
+    @abstractmethod
+    def _begins(self) -> dict[str, int | None]:
+        """Where each encoder's positions begin in the text states; None where it is only summed up."""
+
+    @abstractmethod
+    def _condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning:
+        """What the transformer is given of the prompts."""
+
+    @abstractmethod
+    def _pass(self, noisy: Tensor, timesteps: Tensor, states: Tensor, added: Mapping[str, Tensor]) -> Tensor:
+        """One pass in the model's own precision, (B, C, h, w)."""
+
+    def _latent_side(self, side: int | None, unit: int) -> int:
+        if side is None:
+            return self._own_side()
+        if side % (unit * PATCH):
+            raise ModelError(f"model.side must be a multiple of {unit * PATCH} for model '{self.model}', found {side}")
+        return side // unit
+
+    def _carriers(self, wanted: Sequence[str] | None, parts: TransformerParts) -> tuple[str, ...]:
+        """Raises ModelError where the model has not what is wanted."""
+        allowed = [*parts.clips, *([T5, T5_OUT] if parts.t5 else [])]
+        chosen = tuple(wanted) if wanted else self.own_carriers
+        wrong = [name for name in chosen if name not in allowed] or (T5 in chosen and T5_OUT in chosen)
+        if wrong or len(set(chosen)) != len(chosen):
+            raise ModelError(
+                f"model.carriers {', '.join(chosen)} does not fit model '{self.model}'; choose among "
+                f"{', '.join(allowed)}, each once, and of T5's two one"
+            )
+        return chosen
+
+    def _text_side(self, parts: TransformerParts) -> TextSide:
+        t5 = None
+        if parts.t5:
+            name = T5_OUT if T5_OUT in self.encoders else T5
+            t5 = T5Reader(*parts.t5, self.text_length, name)
+            t5.device, t5.offload = self.device, self.offload
+        clips = {name: PromptReader(*pair, name) for name, pair in parts.clips.items()}
+        return TextSide(clips, t5, self.encoders, self._begins())
+
+    @cached_property
+    def joint_layers(self) -> tuple[str, ...]:
+        """Names of the layers in which text and picture attend together, in the order in which they run."""
+        return joint_layer_names(self.transformer)
+
+    @cached_property
+    def attention_modules(self) -> tuple[str, ...]:
+        """What `lora` trains where nobody chooses: every attention layer."""
+        names = {name.rpartition(".")[2] for name, _ in self.transformer.named_modules()}
+        return tuple(name for name in ("attn", "attn2") if name in names)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        with torch.no_grad(), self._working(self.vae) as vae:
+            mode: Tensor = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
+            latents: Tensor = (mode.float() - float(vae.config.shift_factor or 0)) * float(vae.config.scaling_factor)
+            return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        with torch.no_grad(), self._working(self.vae) as vae:
+            scaled = latents.to(self.device, torch.float32) / float(vae.config.scaling_factor)
+            pixels: Tensor = vae.decode((scaled + float(vae.config.shift_factor or 0)).to(vae.dtype)).sample.float()
+            return pixels.clamp(-1, 1)
+
+    def tokenize(self, text: str, slots: Mapping[str, int] | None = None) -> Prompt:
+        return self.text.tokenize(text, {word: [slot] for word, slot in (slots or {}).items()})
+
+    def tokenize_multi(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
+        """As `tokenize`, with several learned vectors in a row for one word."""
+        return self.text.tokenize(text, slots)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
+        if not prompts:
+            raise StageInputError("there are no prompts to encode; give at least one")
+        return self._condition(prompts, vectors or {})
+
+    def embedding_table(self, encoder: str) -> Tensor:
+        reader = self.text.reader(encoder)
+        if encoder in (T5, T5_OUT):
+            table: Tensor = reader.table()
+            return table
+        weight: Tensor = reader.text_encoder.get_input_embeddings().weight.detach()
+        return weight
+
+    def word_ids(self, word: str, encoder: str) -> list[int]:
+        found: list[int] = self.text.reader(encoder).word_ids(word)
+        return found
+
+    def words(self, encoder: str) -> dict[str, int]:
+        found: dict[str, int] = self.text.reader(encoder).words()
+        return found
+
+    def times(self, places: Tensor) -> Tensor:
+        """Places on an even schedule as the model's own times, float32, shifted for this size of picture."""
+        return self.flow.times(places, (self.latent_side // PATCH) ** 2)
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        return self.flow.add_noise(latents, noise, timesteps)
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        return noise - latents
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        dtype, batch = resolve_dtype(self.precision), noisy.shape[0]
+        states = conditioning.states.to(self.device, dtype)
+        if states.shape[0] not in (1, batch):
+            raise StageInputError(f"{batch} latents need as many prompts, found {states.shape[0]}")
+        if self.text.t5 is not None and self.text.t5.at_output:
+            self.text.t5.rest()
+        added = {
+            name: value.to(self.device).expand(batch, *value.shape[1:]) for name, value in conditioning.added.items()
+        }
+        times = timesteps.to(self.device, torch.float32).expand(batch)
+        output = self._pass(noisy.to(self.device, dtype), times, states.expand(batch, -1, -1), added)
+        return output.float()
+
+    def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
+        return capture_joint_attention(self.transformer, *requests)
+
+    def capture_features(self, *blocks: int, of: str = "modulated") -> AbstractContextManager[dict[int, Tensor]]:
+        """Blocks by number, in the order in which they run; see `uce.core.model.joint.capture_joint_features`."""
+        return capture_joint_features(self.transformer, *blocks, of=of)
+
+    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+        from uce.plugins.backbones._transformer.weights import trained_transformer
+
+        return trained_transformer(self.transformer, tuning)
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        from uce.plugins.backbones._transformer.weights import weighted_transformer
+
+        return weighted_transformer(self.transformer, weights, self.model)
+
+    @abstractmethod
+    def pipeline(
+        self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
+    ) -> Any: ...
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        tokens: Mapping[str, Mapping[str, Tensor]] | None = None,
+        *,
+        seeds: Sequence[int],
+        steps: int = 28,
+        guidance: float = 5.0,
+        on_step: Any = None,
+        negative: str = "",
+        scheduler: str = "euler",
+        into: Inpainting | None = None,
+    ) -> list[Any]:
+        from uce.plugins.backbones._sd.generation import Drawing
+        from uce.plugins.backbones._transformer.drawing import generate
+
+        how = Drawing(steps, guidance, negative, scheduler, into)
+        return generate(self, prompts, tokens or {}, seeds=seeds, how=how, on_step=on_step)
+
+    def guided(self, conditioning: Conditioning, guidance: float) -> Conditioning:
+        """`conditioning` with the guidance that a model reads beside its text; most read none."""
+        return conditioning
+
+    @property
+    def takes_negative(self) -> bool:
+        """Whether guidance leads away from a text, in two passes."""
+        return True
+
+    @contextmanager
+    def _working(self, part: Any) -> Iterator[Any]:
+        """`part` on the working device; with offload it goes back to the CPU afterwards."""
+        if not self.offload:
+            yield part
+            return
+        part.to(self.device)
+        try:
+            yield part
+        finally:
+            part.to("cpu")
