@@ -116,7 +116,7 @@ def stored_backbone(
 ) -> Backbone:
     """The model that a stored configuration names, on `device` (None: "auto")."""
     document = load_config_file(config_file)
-    options = Options(device=device or "auto", plugin=plugin)
+    options = Options.of({"device": device or "auto", "plugin": plugin})
     manager = options.manager()
     plain = {"model": document.get("model", {}), "run": {"precision": document.get("run", {}).get("precision")}}
     return backbone_for(manager, options.resolve(manager, base=plain))
