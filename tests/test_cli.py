@@ -203,7 +203,7 @@ def test_doctor(cli: Cli, tiny_pipeline: Path, tmp_path: Path) -> None:
     code, out, _ = cli("doctor", "--model", tiny_pipeline)
     assert code == 0, out
     assert [line.split()[:2] for line in out.splitlines() if line.startswith("ok")] == [
-        ["ok", "load"], ["ok", "localize"], ["ok", "learn"], ["ok", "draw"]]  # fmt: skip
+        ["ok", "load"], ["ok", "plan"], ["ok", "localize"], ["ok", "learn"], ["ok", "draw"]]  # fmt: skip
     code, out, _ = cli("doctor", "--model", tmp_path / "missing", "--json")
     assert code == 2 and json.loads(out)["checks"][0]["ok"] is False
 

@@ -446,15 +446,14 @@ def test_import_refuses_what_does_not_fit(cli: Cli, done: Path, tiny_pipeline: P
     refused(cli("import", a, "-o", done, *model), "holds another run")
     assert not out.exists()
     assert cli("import", a, b, "-o", out, *model, "--names", "one,two")[0] == 0
-    assert cli("import", c, "-o", tmp_path / "wide", *model)[0] == 0
-    line = cli("generate", "a <c>", "--run", tmp_path / "wide", "-o", tmp_path / "pictures")
-    refused(line, "<c> of")
-    assert "768 wide" in line[2] and "are 16 wide" in line[2] and not (tmp_path / "pictures").exists()
+    wide = cli("import", c, "-o", tmp_path / "wide", *model)
+    refused(wide, "is 768 wide (Stable Diffusion 1.x, such as sd1.5), but the text encoders of model")
+    assert "are 16 wide; name the model it was made for" in wide[2] and not (tmp_path / "wide").exists()
 
 
 def test_a_file_names_the_embedded_model_and_no_other(done: Path, tmp_path: Path) -> None:
     header = {"uce": json.dumps({"model": "mini", "token": "<cup>"})}
-    save_file({"emb_params": torch.ones(1, 16)}, tmp_path / "mini.safetensors", header)
+    save_file({"emb_params": torch.ones(1, 256)}, tmp_path / "mini.safetensors", header)
     run = uce.import_tokens(tmp_path / "mini.safetensors", tmp_path / "out")
     assert run.info["model"]["name"] == "mini" and run.concepts[0].token == "<cup>"
     save_file({"emb_params": torch.ones(1, 16)}, tmp_path / "far.safetensors", {"uce": '{"model": "some/where"}'})
@@ -555,8 +554,11 @@ def test_what_cannot_be_gathered_is_refused(
     info = json.loads((library / "kitchen" / "run.json").read_text())
     info["model"] = {"name": "another", "fingerprint": "other"}
     (library / "kitchen" / "run.json").write_text(json.dumps(info))
+    vectors = load_file(library / "kitchen" / "embeddings.safetensors")
+    wide = {name: torch.zeros(value.shape[-1] + 8) for name, value in vectors.items()}
+    save_file(wide, library / "kitchen" / "embeddings.safetensors")
     unfit = cli("generate", "a cat", "--run", done, "--concept", "kitchen:asset0=cat", *out)
-    refused(unfit, "do not fit: a token is understood only by the model it was learned with")
+    refused(unfit, "do not fit: a token is understood only by models of the family it was learned with")
     assert "kitchen (model another" in unfit[2] and not (tmp_path / "pictures").exists()
 
 

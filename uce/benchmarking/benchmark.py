@@ -16,7 +16,7 @@ import yaml
 from uce.benchmarking import report as reports
 from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
-from uce.benchmarking.table import Outcome, Row, make_rows
+from uce.benchmarking.table import PUBLISHED, Outcome, Row, make_rows
 from uce.benchmarking.work import Plan, Report, do_run, measure
 from uce.core.config.assigned import Assignments, read_settings, section_of, without
 from uce.core.config.devices import resolve_device
@@ -292,6 +292,8 @@ def _finish(plan: Plan, outcomes: list[Outcome]) -> Benchmark:
     for name in dict.fromkeys(outcome.method for outcome in failed):
         pictures = list(dict.fromkeys(outcome.picture for outcome in failed if outcome.method == name))
         notes.append(f"{name} found nothing in {len(pictures)} pictures ({', '.join(pictures)}); masks count as missed")
+    if not plan.masks_only and str(plan.options.get("model") or "mini") != "mini":
+        notes.append(PUBLISHED)
     result = Benchmark(plan.out, rows, outcomes, notes)
     reports.write_tables(plan, result.rows, result.outcomes, notes)
     document = RunFolder(plan.out).read_json(FILE)

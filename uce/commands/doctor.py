@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from uce.commands.options import Device, Json, Precision
-from uce.core.errors import UceError
+from uce.commands.options import Compare, CompareOut, ComparePictures, Device, Json, Precision, Set
+from uce.core.errors import ConfigError, UceError
 
 
 def register(app: typer.Typer) -> None:
@@ -22,23 +22,49 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     model: Annotated[str | None, typer.Option(metavar="M", help="Also load this model and try it.")] = None,
+    compare: Compare = False,
+    pictures: ComparePictures = None,
+    out: CompareOut = None,
+    set_: Set = None,
     device: Device = None,
     precision: Precision = None,
     json_: Json = False,
 ) -> None:
     """Say what is installed and which devices there are; with --model, try that model from end to end."""
-    if not examine(model, device, precision, json_):
+    if not examine(model, device, precision, json_, compare=compare, pictures=pictures, out=out, settings=set_ or []):
         raise typer.Exit(2)
 
 
-def examine(model: str | None, device: str | None, precision: str | None, as_json: bool) -> bool:
-    """Report; True where everything that was tried works."""
+def examine(
+    model: str | None,
+    device: str | None,
+    precision: str | None,
+    as_json: bool,
+    *,
+    compare: bool = False,
+    pictures: Path | None = None,
+    out: Path | None = None,
+    settings: Sequence[str] = (),
+) -> bool:
+    """Report; True where everything that was tried works.
+
+    Args:
+        compare: also try the presets on photographs, and say which to use.
+        pictures: a folder of the user's own, beside those with masks.
+        out: where the runs of the comparison go; finished ones are not done again.
+        settings: on top of each preset.
+    """
+    if (compare or pictures) and model is None:
+        raise ConfigError("--compare needs a model: name it with --model")
     report: dict[str, Any] = {"versions": _versions(), "devices": _devices(), "plugins": _plugins(), "checks": []}
     if not as_json:
         _print_report(report)
     ok = not report["plugins"]["failures"]
     if model is not None:
         ok = _try_model(model, device, precision, report["checks"], quiet=as_json) and ok
+    if ok and (compare or pictures):
+        options = {"model": model, "device": device, "precision": precision}
+        report["comparison"] = _compare(pictures, out, settings, options, quiet=as_json)
     if as_json:
         print(json.dumps({**report, "ok": ok}, indent=2))
     else:
@@ -108,14 +134,22 @@ def _try_model(model: str, device: str | None, precision: str | None, checks: li
     from uce.core.work.models import backbone_for
 
     options: dict[str, Any] = {"model": model, "device": device, "precision": precision}
+    held: list[Any] = []
     with tempfile.TemporaryDirectory(prefix="uce-doctor-") as folder:
         out = Path(folder) / "run"
 
         def load() -> str:
             chosen = Options.of(options)
             manager = chosen.manager()
-            backbone = backbone_for(manager, chosen.resolve(manager))
-            return backbone.description
+            config = chosen.resolve(manager)
+            held.append((backbone_for(manager, config), config))
+            return str(held[0][0].description)
+
+        def plan() -> str:
+            from uce.core.model.costs import plan_for
+
+            backbone, config = held[0]
+            return str(plan_for(backbone, config.model, quick=False) or "memory: this backbone does not say")
 
         def localize() -> str:
             # Without the saliency filter: a sample that a model finds dull must not look like a broken model.
@@ -134,11 +168,37 @@ def _try_model(model: str, device: str | None, precision: str | None, checks: li
 
         steps: list[tuple[str, Callable[[], str]]] = [
             ("load", load),
+            ("plan", plan),
             ("localize", localize),
             ("learn", learn),
             ("draw", draw),
         ]
         return all(_check(name, work, checks, quiet) for name, work in steps)
+
+
+def _compare(
+    pictures: Path | None, out: Path | None, settings: Sequence[str], options: dict[str, Any], *, quiet: bool
+) -> dict[str, Any]:
+    """The presets on the shipped photographs and the user's own."""
+    from uce.comparing.compare import compare
+    from uce.comparing.photographs import Photograph, shipped
+
+    found = shipped()
+    if pictures is not None:
+        suffixes = (".png", ".jpg", ".jpeg", ".webp")
+        own = sorted(path for path in pictures.glob("*") if path.suffix.lower() in suffixes)
+        if not own:
+            raise ConfigError(
+                f"--pictures {pictures}: there is no picture in it ({', '.join(suffixes)}); give a folder"
+            )
+        found += [Photograph(path.stem, path, None) for path in own]
+    with tempfile.TemporaryDirectory(prefix="uce-compare-") as folder:
+        say = (lambda line: None) if quiet else (lambda line: print(line, flush=True))
+        result = compare(found, out or Path(folder), settings=settings, say=say, **options)
+    if not quiet:
+        print(result.table())
+        print(result.verdict)
+    return result.to_dict()
 
 
 def _check(name: str, work: Callable[[], str], checks: list[Any], quiet: bool) -> bool:

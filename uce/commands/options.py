@@ -65,6 +65,15 @@ Optimizer = Annotated[
         metavar="NAME", help="Token learning.", rich_help_panel=STAGES, autocompletion=complete.plugins("optimizer")
     ),
 ]
+Compare = Annotated[
+    bool, typer.Option("--compare", help="Also try the presets on photographs with masks, and say which to use.")
+]
+ComparePictures = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="With --compare: pictures of your own, too.")
+]
+CompareOut = Annotated[
+    Path | None, typer.Option("-o", "--out", metavar="DIR", help="With --compare: keep the runs there, and resume.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -77,7 +86,11 @@ Set = Annotated[
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML configuration.")]
 Preset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="default, or paper: the method as published.", autocompletion=complete.presets),
+    typer.Option(
+        metavar="NAME",
+        help="default (chosen on mini, not tried on real weights; see doctor --compare), or paper: as published.",
+        autocompletion=complete.presets,
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="All randomness derives from it (0).")]
 ConceptList = Annotated[

@@ -58,8 +58,14 @@ def generate(
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="Pictures per prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=50, help="Classifier-free guidance scale.")] = 5.0,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Denoising steps; default: 25, or 8 for a model made for few steps."),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=0, max=50, help="Classifier-free guidance scale; default: 5, or 1 for such a model."),
+    ] = None,
     negative: Annotated[
         str, typer.Option(metavar="TEXT", help="What not to draw.", rich_help_panel=LOOKS, show_default=False)
     ] = "",
@@ -80,6 +86,11 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE", help="White where to paint, at the photo's size.", rich_help_panel=EDITING),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="M", help="Another model of the tokens' family; default: the run's own.",
+                     rich_help_panel=LOOKS),
+    ] = None,
     device: Device = None,
     plugin: PluginFiles = None,
     json_: Json = False,
@@ -93,7 +104,7 @@ def generate(
         paths = draw(
             texts, folder or [], out, concepts=concept or [], library=library, count=count, seed=seed, steps=steps,
             guidance=guidance, negative=negative, scheduler=scheduler, grid=grid, heat=heat, into=into, mask=mask,
-            device=device, plugin=plugin or [],
+            model=model, device=device, plugin=plugin or [],
         ).paths  # fmt: skip
     print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
 

@@ -36,7 +36,29 @@ class ModelLine:
             line = f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}"
             if line != self.said:
                 print(line, file=self.stream, flush=True)
+                for more in self._more(backbone, event):
+                    print(more, file=self.stream, flush=True)
             self.said = line
+
+    @staticmethod
+    def _more(backbone: Any, event: RunStarted) -> Iterator[str]:
+        """What the work will need, whether the preset was made for this model, and what stays idle."""
+        import torch
+
+        from uce.core.model.costs import plan_for
+
+        run = event.config.run
+        plan = plan_for(backbone, event.config.model, run.micro_batch)
+        if plan is not None:
+            yield str(plan)
+        if plan is not None and event.config.preset == "default":
+            yield (
+                "preset default was chosen on mini and not tried on real weights; uce doctor --model "
+                f"{backbone.model} --compare tries it against 'paper' on yours"
+            )
+        count = torch.cuda.device_count() if run.device == "cuda" else 0
+        if count > 1:
+            yield f"{count} GPUs are here and a run uses one; uce batch --executor processes gives each worker one"
 
 
 class Progress:

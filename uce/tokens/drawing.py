@@ -14,6 +14,7 @@ from uce.core.config.keywords import Names, public
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
 from uce.core.files.writing import exists
 from uce.core.model.abilities import use_weights
+from uce.core.model.kinship import word_on_model
 from uce.core.model.schedulers import DEFAULT_SCHEDULER, require_scheduler
 from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
@@ -48,14 +49,15 @@ def draw(
     library: str | Path | None = None,
     count: int = 1,
     seed: int = 0,
-    steps: int = 25,
-    guidance: float = 5.0,
+    steps: int | None = None,
+    guidance: float | None = None,
     negative: str = "",
     scheduler: str = DEFAULT_SCHEDULER,
     grid: bool = False,
     heat: bool = False,
     into: Any = None,
     mask: Any = None,
+    model: str | Path | None = None,
     device: str | None = None,
     plugin: Names = (),
 ) -> Drawn:
@@ -68,11 +70,12 @@ def draw(
         concepts: "OWNER:TOKEN" or "OWNER:TOKEN=NAME", OWNER a library entry or a run folder.
         library: its folder; None: UCE_LIBRARY, or the platform's place for a user's data.
         count: pictures per prompt, from seeds `seed`, `seed` + 1, ...
-        steps, guidance: denoising steps, classifier-free guidance scale.
+        steps, guidance: denoising steps, classifier-free guidance scale; None: 25 and 5, or what the model is made for.
         negative: what guidance leads away from.
         scheduler: a name of `uce.core.model.schedulers`.
         grid: also write one contact sheet of all pictures.
         heat: also write for every picture where each token of its prompt worked.
+        model: another one of the same family to draw with; None: the first run's own.
         into, mask: a photo, and a picture of its size that is white where to draw in it.
 
     Raises:
@@ -90,13 +93,12 @@ def draw(
         raise RunFolderError(f"{folder} is a file; give a folder with -o")
     edit = _edit(into, mask, heat)
     weights = trained_weights(tokens)
-    how: dict[str, Any] = {"steps": steps, "guidance": guidance}
-    asked = {"negative": negative, "scheduler": "" if scheduler == DEFAULT_SCHEDULER else scheduler}
-    how |= {key: value for key, value in asked.items() if value}
     pairs = [(text, seed + number) for text in texts for number in range(count)]
     with my_turn():
-        backbone = (runs[0] if runs else tokens[0].run).backbone(device, plugin)
+        backbone = _backbone(runs[0] if runs else tokens[0].run, model, device, plugin)
         require_fit(backbone, tokens)
+        word_on_model(backbone, [(one.owner, one.run.info.get("model") or {}) for one in tokens])
+        how = _how(backbone, steps, guidance, negative, scheduler)
         if edit is not None:
             how["into"] = edit.prepare(backbone)
         _require_offered(backbone, how)
@@ -106,7 +108,9 @@ def draw(
         pictures = [edit.paste(picture) for picture in pictures]
     if folder is None:
         return Drawn(pictures)
-    facts = _facts(backbone, tokens, how, scheduler)
+    facts = _facts(
+        backbone, tokens, how, how.get("scheduler", getattr(backbone, "usual_drawing", {}).get("scheduler", scheduler))
+    )
     paths = _write(folder, pairs, pictures, facts)
     if grid:
         paths.append(_write_grid(folder, texts, pairs, pictures, facts))
@@ -138,14 +142,38 @@ def _load(folder: str | Path) -> Run:
     return run
 
 
-def _check(texts: Sequence[str], tokens: Sequence[str], count: int, steps: int, scheduler: str) -> None:
+def _how(backbone: Any, steps: int | None, guidance: float | None, negative: str, scheduler: str) -> dict[str, Any]:
+    """How to draw: as the user says, else as the model is made for."""
+    usual = {"steps": 25, "guidance": 5.0, **getattr(backbone, "usual_drawing", {})}
+    how = {
+        "steps": usual["steps"] if steps is None else steps,
+        "guidance": usual["guidance"] if guidance is None else guidance,
+    }
+    asked = {"negative": negative, "scheduler": "" if scheduler == DEFAULT_SCHEDULER else scheduler}
+    return how | {key: value for key, value in asked.items() if value}
+
+
+def _backbone(run: Run, model: str | Path | None, device: str | None, plugin: Names) -> Any:
+    """The run's model, or the one that the user names instead, at the run's precision."""
+    if model is None:
+        return run.backbone(device, plugin)
+    from uce.core.config.options import Options
+    from uce.core.work.models import backbone_for
+
+    precision = run.info.get("precision")
+    options = Options.of({"model": str(model), "device": device or "auto", "precision": precision, "plugin": plugin})
+    manager = options.manager()
+    return backbone_for(manager, options.resolve(manager))
+
+
+def _check(texts: Sequence[str], tokens: Sequence[str], count: int, steps: int | None, scheduler: str) -> None:
     for text in texts:
         for token in re.findall(r"<[^<>\s]+>", text):
             if token not in tokens:
                 raise ConfigError(f"{unknown_name('token', token, tokens)} Prompt: {text!r}")
     if not texts:
         raise ConfigError("there is no prompt; give one, or a file of them with --prompts")
-    if count < 1 or steps < 1:
+    if count < 1 or (steps is not None and steps < 1):
         raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
     require_scheduler(scheduler)
 

@@ -15,6 +15,8 @@ from uce.tokens.exporting import renamed
 
 if TYPE_CHECKING:
     from uce.core.config.options import Options
+    from uce.core.flow.configuration import Config
+    from uce.core.registry.manager import Manager
 
 KNOWN_WIDTHS = {
     (768,): "Stable Diffusion 1.x, such as sd1.5",
@@ -53,6 +55,7 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
     manager = options.manager()
     carriers = {"carriers": list(widths(found[0].vectors))} if _names_carriers(found[0]) else {}
     config = options.resolve(manager, base={"model": {"name": _model(found, options.model), **carriers}})
+    _require_width(found, manager, config)
     folder = RunFolder(out)
     folder.prepare(overwrite=overwrite)
     write_text(folder / "config.yaml", config.to_yaml())
@@ -85,6 +88,28 @@ def import_files(files: Sequence[Path], out: Path, options: Options, *, overwrit
         ],
     }
     write_json(folder / "run.json", document)  # last: until then the folder is no run
+
+
+def _require_width(found: Sequence[FoundToken], manager: Manager, config: Config) -> None:
+    """A model on this disk is asked for the widths of its text encoders; one that must be downloaded is not.
+
+    Raises:
+        ConfigError: it has others than the tokens.
+    """
+    from uce.core.work.models import backbone_for
+
+    name = config.model.name
+    if name != "mini" and not Path(name).expanduser().exists():
+        have = {"sd1.5": [768], "sd2.1": [1024], "sdxl": [768, 1280]}.get(name)
+    else:
+        backbone = backbone_for(manager, config)
+        have = [int(backbone.embedding_table(encoder).shape[1]) for encoder in backbone.encoders]
+    own = widths(found[0].vectors)
+    if have is not None and list(own.values()) != have:
+        raise ConfigError(
+            f"{found[0].path} is {width_text(own)}, but the text encoders of model '{name}' are "
+            f"{' + '.join(map(str, have))} wide; name the model it was made for with --model"
+        )
 
 
 def _names_carriers(token: FoundToken) -> bool:

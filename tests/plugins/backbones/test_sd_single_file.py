@@ -28,17 +28,25 @@ def original(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     from uce.plugins.backbones._sd import single_file
 
     kind = request.param
-    shutil.copytree(single_file.CONFIGS, tmp_path / "configs")
-    for folder in (tmp_path / "configs").iterdir():
-        edit(folder / "unet" / "config.json", block_out_channels=[32] * 4)
-        edit(folder / "vae" / "config.json", block_out_channels=[32] * 4)
-        edit(folder / "text_encoder" / "config.json", intermediate_size=8, num_hidden_layers=2, vocab_size=9)
+    small_configs(tmp_path / "configs")
     monkeypatch.setattr(single_file, "CONFIGS", tmp_path / "configs")
     parts = random_parts(tmp_path / "configs" / kind)
     tensors = original_layout(*parts, open_clip=kind != "sd15")
     path = tmp_path / "model.safetensors"
     save_file(tensors, path)
     return {"kind": kind, "parts": parts, "tensors": tensors, "path": path}
+
+
+def small_configs(to: Path) -> Path:
+    """The shipped configurations with few channels and layers, and the real text widths."""
+    from uce.plugins.backbones._sd import single_file
+
+    shutil.copytree(single_file.CONFIGS, to)
+    for folder in to.iterdir():
+        edit(folder / "unet" / "config.json", block_out_channels=[32] * 4)
+        edit(folder / "vae" / "config.json", block_out_channels=[32] * 4)
+        edit(folder / "text_encoder" / "config.json", intermediate_size=8, num_hidden_layers=2, vocab_size=9)
+    return to
 
 
 def random_parts(folder: Path) -> tuple[Any, Any, Any]:
@@ -73,8 +81,10 @@ def test_single_files_load_tensor_by_tensor(original: dict[str, Any], load_backb
 def test_velocity_is_read_from_metadata(original: dict[str, Any], load_backbone: Load, said: dict[str, str]) -> None:
     save_file(original["tensors"], original["path"], metadata=said)
     loaded = load_backbone(original["path"])
-    expected = ("epsilon", 512) if original["kind"] == "sd15" else ("v_prediction", 768)
-    assert (loaded.prediction, loaded.picture_side) == expected
+    side = 512 if original["kind"] == "sd15" else 768
+    assert (loaded.prediction, loaded.picture_side) == ("v_prediction", side)
+    ((key, value),) = said.items()
+    assert f"predicts velocity (the file's metadata {key}={value})" in loaded.description
 
 
 def test_velocity_is_asked_of_the_network(original: dict[str, Any], load_backbone: Load) -> None:
@@ -87,10 +97,16 @@ def test_velocity_is_asked_of_the_network(original: dict[str, Any], load_backbon
     ("prefix", "text"),
     [
         ("model.diffusion_model.", "has no unet; give a whole Stable Diffusion checkpoint"),
-        ("first_stage_model.", "has no vae; give"),
+        ("first_stage_model.", "has no vae; name one with --set model.vae=FILE"),
         ("cond_stage_model.", "has no text_encoder; give"),
-        ("first_stage_model.decoder.conv_out.bias", r"the vae (lacks 1 tensors|cannot be loaded)"),
-        ("model.diffusion_model.out.2.bias", r"the unet (lacks 1 tensors|cannot be loaded)"),
+        (
+            "first_stage_model.decoder.conv_out.bias",
+            r"the vae lacks 1 of \d+ tensors \(first: .*\); the file is not whole, or its model",
+        ),
+        (
+            "model.diffusion_model.out.2.bias",
+            r"the unet lacks 1 of \d+ tensors \(first: .*\); the file is not whole, or its model",
+        ),
         (
             "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",
             "is not laid out as Stable Diffusion",
@@ -109,7 +125,7 @@ def test_single_files_that_lack_something(
 def test_single_files_of_other_families(original: dict[str, Any], load_backbone: Load) -> None:
     key = "model.diffusion_model.input_blocks.0.0.weight"
     save_file(original["tensors"] | {key: torch.zeros(32, 9, 3, 3)}, original["path"])
-    with pytest.raises(ModelError, match=r"takes 9 input channels \(an inpainting or depth model\)"):
+    with pytest.raises(ModelError, match=r"takes 9 input channels \(an inpainting model\)"):
         load_backbone(original["path"])
     key = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
     save_file(original["tensors"] | {key: torch.zeros(32, 5)}, original["path"])
@@ -126,7 +142,9 @@ def test_single_files_of_other_families(original: dict[str, Any], load_backbone:
 
 def test_a_truncated_single_file(original: dict[str, Any], load_backbone: Load) -> None:
     original["path"].write_bytes(original["path"].read_bytes()[:5000])
-    with pytest.raises(ModelError, match=r"the file cannot be loaded \(.*\); download it again"):
+    with pytest.raises(
+        ModelError, match="cannot be loaded: the file is cut off after 5000 bytes, within its header; download it again"
+    ):
         load_backbone(original["path"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import Literal
 
 import torch
 
@@ -65,6 +66,17 @@ def resolve_run(run: RunSettings) -> RunSettings:
     device = resolve_device(run.device)
     precision = run.precision
     if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") else "float32"
+        precision = _usual_precision(device)
     threads = run.threads or free_threads()
     return run.model_copy(update={"device": device, "precision": precision, "threads": threads})
+
+
+def _usual_precision(device: str) -> Literal["float32", "bfloat16", "float16"]:
+    """bfloat16 where the card computes with it (Ampere and later), float16 on older cards, float32 elsewhere.
+
+    Learning in float16 keeps the token rows in float32 and scales the loss, so that gradients do not vanish.
+    """
+    if not device.startswith("cuda"):
+        return "float32"
+    with torch.cuda.device(device):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

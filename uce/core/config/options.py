@@ -19,6 +19,7 @@ from uce.core.config.resolving import load_config_file, resolve_config
 from uce.core.errors import ConfigError, UceError, unknown_name
 from uce.core.files.documents import shown
 from uce.core.flow.configuration import Config
+from uce.core.flow.run_settings import RunSettings
 from uce.core.flow.stages import SINGLE_STAGES, STAGES
 from uce.core.model.backbone import Backbone
 from uce.core.registry.manager import Manager, load_manager
@@ -188,6 +189,12 @@ def _several(given: Any, name: str, kind: type) -> tuple[Any, ...] | None:
 
 def _iterable(given: Any) -> bool:
     return hasattr(given, "__iter__") and not isinstance(given, bytes)
+
+
+def usual_samples(run: RunSettings, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Steps and guidance of the samples as the model is made for, where nobody set them."""
+    names = {"sample_steps": "steps", "guidance": "guidance"}
+    return {key: usual[name] for key, name in names.items() if name in usual and key not in run.model_fields_set}
 
 
 def require_same(stored: Mapping[str, Any], config: Config, folder: Path) -> None:

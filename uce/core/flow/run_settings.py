@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from uce.core.flow.settings import Settings
+from uce.core.work.shrinking import _lighter
 
 
 class ModelSettings(Settings):
@@ -15,8 +16,30 @@ class ModelSettings(Settings):
 
     name: str = Field("mini", description="mini, a diffusers folder, a .safetensors file, sd1.5, sd2.1, sdxl, a hub id")
     revision: str | None = Field(None, description="commit or branch of a hub id")
-    variant: str | None = Field(None, description="file variant of a diffusers folder or hub id, such as 'fp16'")
+    variant: str | None = Field(
+        None, description="file variant to prefer in a diffusers folder or hub id, such as 'fp16'; null: what is there"
+    )
+    prediction: Literal["auto", "epsilon", "velocity", "sample"] = Field(
+        "auto", description="what the model predicts; auto: as its files say, which the run's first line repeats"
+    )
+    vae: str | None = Field(None, description="another VAE: a .safetensors file or a diffusers folder; null: its own")
+    lora: str | None = Field(None, description="a LoRA (.safetensors) that is fused into the model before it works")
+    lora_scale: float = Field(1.0, ge=-10, le=10, description="how much of that LoRA; 1: as it was trained")
+    sample_latent: bool = Field(
+        False,
+        description="draw the latent from the VAE's distribution, as the paper's code does, not its mode",
+    )
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
+    checkpointing: bool | None = Field(
+        None,
+        description="compute the UNet's blocks twice while learning, for half a pass more time and a fraction of the "
+        "memory; null: where one prompt would not fit else",
+    )
+    tiling: bool | None = Field(
+        None,
+        description="encode and decode pictures tile by tile; null: where a whole one would not fit. Tiles change "
+        "pictures slightly",
+    )
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
         "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
     )
@@ -34,7 +57,6 @@ class ModelSettings(Settings):
     text_encoders: str | None = Field(
         None, description="diffusers folder with text encoders and tokenizers, for a transformer in a single file"
     )
-    vae: str | None = Field(None, description="VAE (.safetensors or a folder), for a transformer in a single file")
 
     @field_validator("carriers", mode="before")
     @classmethod
@@ -56,7 +78,9 @@ class RunSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="all randomness derives from it")
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the frozen model; tokens are always float32. auto: float32 on CPU, bfloat16 on GPU"
+        "auto",
+        description="of the frozen model; tokens are always float32. auto: float32 on CPU and mps, bfloat16 on CUDA "
+        "where the card has it, else float16",
     )
     fit: Literal["crop", "pad", "stretch"] = Field("pad", description="how a picture becomes the model's square")
     threads: int = Field(
@@ -74,14 +98,21 @@ class RunSettings(Settings):
     names: list[str] | None = Field(None, description="names for the tokens, in order; null: asset0, asset1, ...")
 
 
-def what_to_lower(run: RunSettings, stage: str) -> str:
-    """The setting that takes less memory, as the end of a sentence."""
+def what_to_lower(run: RunSettings, stage: str, settings: Any = None, backbone: Any = None) -> str:
+    """The setting that takes less memory, as the end of a sentence: one that has an effect on this model.
+
+    Args:
+        settings: of the stage's plugin.
+    """
+    cells, side = getattr(settings, "cells", None), getattr(backbone, "latent_side", None)
+    if stage == "extractor" and cells and side and cells > side:
+        return f"lower extractor.cells (now {cells}; --set extractor.cells={side}), or give a smaller model"
     if stage == "extractor":
-        return "lower extractor.cells (--set extractor.cells=16), or give a smaller model"
+        return f"{_lighter(run, backbone)}give a smaller model, or use a machine with more memory"
     if run.micro_batch > 1:
         half = run.micro_batch // 2
         return (
             f"lower run.micro_batch (now {run.micro_batch}; --set run.micro_batch={half}), or allow that with "
             "--set run.shrink=true"
         )
-    return "run.micro_batch is 1 already: use --precision bfloat16, a smaller model, or a machine with more memory"
+    return f"run.micro_batch is 1 already: {_lighter(run, backbone)}use a smaller model, or a machine with more memory"

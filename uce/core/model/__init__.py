@@ -21,7 +21,10 @@ _HOMES = {
     "attention_probabilities": "attention",
     "capture_attention": "attention",
     "capture_outputs": "attention",
+    "replayed": "attention",
+    "watched": "attention",
     "resolve_dtype": "backbone",
+    "Costs": "costs",
     "encode_in_batches": "encoder",
     "ddim_inversion": "inversion",
     "likeness": "joint_maps",
@@ -64,6 +67,7 @@ __all__ = [
     "TRANSFORMER_PREFIX",
     "TRANSFORMER_UP",
     "AttentionSettings",
+    "Costs",
     "Grid",
     "MapSettings",
     "aggregate_self_attention",
@@ -91,12 +95,14 @@ __all__ = [
     "noised",
     "normalize_rows",
     "read_maps",
+    "replayed",
     "require_readable",
     "resolve_dtype",
     "resolve_timestep",
     "saliency_from",
     "underscored",
     "vocabulary_words",
+    "watched",
     "without_massive",
     "word_vectors",
 ]
@@ -111,8 +117,9 @@ if TYPE_CHECKING:
         normalize_rows,
         saliency_from,
     )
-    from uce.core.model.attention import attention_probabilities, capture_attention, capture_outputs
+    from uce.core.model.attention import attention_probabilities, capture_attention, capture_outputs, replayed, watched
     from uce.core.model.backbone import resolve_dtype
+    from uce.core.model.costs import Costs
     from uce.core.model.encoder import encode_in_batches
     from uce.core.model.inversion import ddim_inversion
     from uce.core.model.joint_maps import likeness, without_massive

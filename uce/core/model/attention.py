@@ -75,6 +75,25 @@ def capture_outputs(blocks: Sequence[nn.Module], *indexes: int) -> Iterator[dict
         yield found
 
 
+def watched(block: nn.Module) -> list[tuple[Any, Any]]:
+    """The attention layers of a block, each with its processor of now, for `replayed`."""
+    return [(layer, layer.processor) for _, layer in _attention_layers(block)]
+
+
+@contextmanager
+def replayed(layers: Sequence[tuple[Any, Any]]) -> Iterator[None]:
+    """Within the block, attention layers work as they did when `watched` was asked, for gradient checkpointing, which
+    runs a pass again: the same operations, but maps that are noted now go nowhere."""
+    with ExitStack() as stack:
+        for layer, processor in layers:
+            stack.callback(setattr, layer, "processor", layer.processor)
+            layer.processor = processor
+            if isinstance(processor, _Watcher):
+                stack.callback(setattr, processor, "found", processor.found)
+                processor.found = []
+        yield
+
+
 def _attention_layers(unet: nn.Module) -> list[tuple[str, Any]]:
     return [
         (name, module)

@@ -35,6 +35,11 @@ class AttentionSettings(MapSettings):
     normalize: Literal["end", "layers"] = Field(
         default="end", description="divide rows by their sums once at the end, or in each layer before averaging"
     )
+    flip: bool = Field(
+        default=False,
+        description="read the maps from the mirrored picture, as the paper's code does on half of its seeds, and turn "
+        "them back",
+    )
     queries: Literal["repeat", "interpolate"] = Field(
         default="repeat",
         description="rows of coarse layers: the same for all cells that one of theirs covers, or between those of four",

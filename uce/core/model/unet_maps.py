@@ -6,8 +6,10 @@ Source: ConceptExpress (arXiv 2407.07077), section 4.1.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,6 +130,11 @@ def mean_of_passes(backbone: Backbone, image: Picture, settings: AttentionSettin
         passes: from latents (1, C, h, w) to x_t (1, C, h, w) and timestep t of every pass; at least one.
     """
 
+    if settings.flip:
+        image = dataclasses.replace(
+            image, pixels=image.pixels.flip(-1), original=np.ascontiguousarray(image.original[:, ::-1])
+        )
+
     def read(latents: Tensor, grid: Grid | None) -> AttentionMaps:
         affinity, saliency = None, None
         for noisy, timestep in passes(latents):
@@ -146,4 +153,12 @@ def mean_of_passes(backbone: Backbone, image: Picture, settings: AttentionSettin
         assert grid is not None and affinity is not None and saliency is not None
         return AttentionMaps(affinity=normalize_rows(affinity), saliency=saliency_from(saliency, grid))
 
-    return mean_of_sizes(backbone, image, settings, read)
+    maps = mean_of_sizes(backbone, image, settings, read)
+    return turned_back(maps) if settings.flip else maps
+
+
+def turned_back(maps: AttentionMaps) -> AttentionMaps:
+    """Maps of a mirrored picture, as maps of the picture itself: cells of every row in the opposite order."""
+    height, width = maps.grid
+    order = torch.arange(height * width).reshape(height, width).flip(1).flatten()
+    return AttentionMaps(affinity=maps.affinity[order][:, order], saliency=maps.saliency.flip(1))

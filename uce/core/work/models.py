@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from uce.core.config.options import Options
+from uce.core.config.options import Options, usual_samples
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import ConfigError, ModelError
 from uce.core.flow.configuration import Config
 from uce.core.model.backbone import Backbone
+from uce.core.model.kinship import stamp
 from uce.core.registry.manager import Manager
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class _Holder:
     def get(self, manager: Manager, config: Config) -> Backbone:
         """The configured model; the last one stays loaded."""
         plugins = tuple(sorted(info.distribution for info in manager.available("backbone").values()))
-        key = (config.model, config.run.device, config.run.precision, plugins)
+        key = (config.model, stamp(config.model), config.run.device, config.run.precision, plugins)
         with self.turn:
             if self._backbone is None or key != self._key:
                 self.forget()
@@ -124,11 +125,18 @@ def stored_backbone(
 
 def settle_micro_batch(config: Config, backbone: Backbone) -> Config:
     """Decide the prompts per UNet pass once, so that a repeated or resumed run computes the same sums."""
-    if config.run.micro_batch:
-        return config
+    from uce.core.model.costs import carry_out, plan_for
     from uce.core.training.updates import choose_micro_batch
 
-    run = config.run.model_copy(update={"micro_batch": choose_micro_batch(backbone)})
+    plan = plan_for(backbone, config.model, config.run.micro_batch)
+    if plan is not None:
+        carry_out(plan, backbone)
+    changes = usual_samples(config.run, getattr(backbone, "usual_drawing", {}))
+    if not config.run.micro_batch:
+        changes["micro_batch"] = choose_micro_batch(backbone) if plan is None else plan.micro_batch
+    if not changes:
+        return config
+    run = config.run.model_copy(update=changes)
     return dataclasses.replace(config, run=run)
 
 

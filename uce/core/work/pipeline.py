@@ -240,7 +240,7 @@ class Work:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(
                     f"memory ran out in the {choice.stage} {choice.plugin.name!r}; "
-                    f"{what_to_lower(self.config.run, choice.stage)}"
+                    f"{what_to_lower(self.config.run, choice.stage, choice.settings, self.backbone)}"
                 ) from error
             wrappers = self.manager.wrappers(choice.stage)
             culprit = self.manager.raiser(call, error) or choice.plugin

@@ -29,9 +29,9 @@ class StableDiffusionBackbonePlugin:
         """
         from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
         from uce.plugins.backbones._sd.loading import load_parts
+        from uce.plugins.backbones._sd.parts import Manner
 
         parts = load_parts(model, settings, precision)
         if parts is None:
             return None
-        offload, compiled = bool(getattr(settings, "offload", False)), getattr(settings, "compile", "off")
-        return StableDiffusionBackbone(parts, device, precision, offload=offload, compiled=compiled)
+        return StableDiffusionBackbone(parts, device, precision, Manner.of(settings))

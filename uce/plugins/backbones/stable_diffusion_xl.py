@@ -33,7 +33,7 @@ class StableDiffusionXLBackbonePlugin:
         parts = load_xl_parts(model, settings, precision)
         if parts is None:
             return None
+        from uce.plugins.backbones._sd.parts import Manner
         from uce.plugins.backbones._sdxl.backbone import StableDiffusionXLBackbone
 
-        offload, compiled = bool(getattr(settings, "offload", False)), getattr(settings, "compile", "off")
-        return StableDiffusionXLBackbone(parts, device, precision, offload=offload, compiled=compiled)
+        return StableDiffusionXLBackbone(parts, device, precision, Manner.of(settings))

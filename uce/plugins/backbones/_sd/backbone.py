@@ -5,8 +5,9 @@ Legend: B batch; C latent channels; h, w latent cells; L text positions; D width
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -22,10 +23,12 @@ from uce.core import (
     StageInputError,
     TrainedWeights,
     Tuning,
+    capture_attention,
 )
-from uce.core.model import DEFAULT_SCHEDULER, capture_attention, capture_outputs, resolve_dtype
-from uce.plugins.backbones._sd.loading import Parts
+from uce.core.model import DEFAULT_SCHEDULER, Costs, capture_outputs, resolve_dtype
+from uce.plugins.backbones._sd.parts import PLAIN, Manner, Parts, drawing_of
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
+from uce.plugins.backbones._sd.residence import Residence
 
 
 class StableDiffusionBackbone:
@@ -35,12 +38,11 @@ class StableDiffusionBackbone:
     """
 
     encoders: tuple[str, ...] = (ENCODER,)
+    _costs: Costs | None
 
-    def __init__(
-        self, parts: Parts, device: str, precision: str, *, offload: bool = False, compiled: str = "off"
-    ) -> None:
+    def __init__(self, parts: Parts, device: str, precision: str, manner: Manner = PLAIN) -> None:
         self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
-        self.device, self.precision, self.offload = device, precision, offload
+        self.device, self.precision, self.manner = device, precision, manner
         self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
         self.tokenizer, self.scheduler_config = parts.tokenizer, parts.scheduler
         self._reader: Reader = self._make_reader(parts)
@@ -55,14 +57,19 @@ class StableDiffusionBackbone:
         text_encoders = self._text_encoders().values()
         for part in (self.unet, self.vae, *text_encoders):
             part.requires_grad_(False).eval()
-        self.unet.to(device)
-        if compiled != "off":
+        self.usual_drawing = drawing_of(parts.few_steps)
+        self.residence = Residence({"unet": self.unet, "vae": self.vae, **self._text_encoders()}, device)
+        if not manner.offload:
+            self.residence.settle()
+        if manner.compiled != "off":
             from uce.plugins.backbones._sd.compiling import compile_blocks
 
-            compile_blocks(self.unet, compiled)
-        if not offload:
-            for part in (self.vae, *text_encoders):
-                part.to(device)
+            compile_blocks(self.unet, manner.compiled)
+        self.checkpointing, self._costs = False, None
+        if manner.checkpointing:
+            self.save_memory()
+        if manner.tiling:
+            self.tile()
         if parts.vae.dtype != parts.unet.dtype:
             _accept_any_precision(parts.vae)
 
@@ -74,14 +81,51 @@ class StableDiffusionBackbone:
         """Text encoders by name, in the order of `encoders`."""
         return {ENCODER: self.text_encoder}
 
+    @property
+    def offload(self) -> bool:
+        """Whether parts that are not in use leave the device."""
+        return self.manner.offload
+
+    def costs(self, quick: bool = False) -> Costs | None:
+        """What each kind of work needs, counted once at the model's own shapes; `quick`: only where it is known."""
+        if self._costs is None:
+            from uce.plugins.backbones._sd.counting import count_costs
+
+            parts = {"unet": self.unet, "vae": self.vae, **self._text_encoders()}
+            weights = {
+                name: sum(value.numel() * value.element_size() for value in part.parameters())
+                for name, part in parts.items()
+            }
+            self._costs = count_costs(self.unet, self.vae, weights, self.latent_side, self._added_widths(), quick=quick)
+        return self._costs
+
+    def _added_widths(self) -> dict[str, int]:
+        """Widths of the conditions beside the text states."""
+        return {}
+
+    def save_memory(self) -> None:
+        """From now on a training pass computes the UNet's blocks twice, in place of keeping what they held."""
+        from uce.plugins.backbones._sd.checkpointing import checkpoint_blocks
+
+        if not self.checkpointing:
+            checkpoint_blocks(self.unet)
+            self.checkpointing = True
+
+    def tile(self) -> None:
+        """From now on the VAE works tile by tile, a quarter of its picture at a time."""
+        self.vae.enable_tiling()
+        self.vae.tile_latent_min_size, self.vae.tile_sample_min_size = self.latent_side // 2, self.picture_side // 2
+
     def encode_image(self, pixels: Tensor) -> Tensor:
-        with torch.no_grad(), self._working(self.vae) as vae:
-            mode: Tensor = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
-            latents: Tensor = mode.float() * float(vae.config.scaling_factor)
-            return latents
+        with torch.no_grad(), self.residence.using("vae"):
+            vae = self.vae
+            found = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist
+            latent: Tensor = _draw(found, pixels) if self.manner.sample_latent else found.mode()
+            return latent.float() * float(vae.config.scaling_factor)
 
     def decode(self, latents: Tensor) -> Tensor:
-        with torch.no_grad(), self._working(self.vae) as vae:
+        with torch.no_grad(), self.residence.using("vae"):
+            vae = self.vae
             scaled = latents.to(self.device, torch.float32) / float(vae.config.scaling_factor)
             pixels: Tensor = vae.decode(scaled.to(vae.dtype)).sample.float()
             return pixels.clamp(-1, 1)
@@ -96,10 +140,12 @@ class StableDiffusionBackbone:
     def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
         if not prompts:
             raise StageInputError("there are no prompts to encode; give at least one")
-        with ExitStack() as working:
-            for text_encoder in self._text_encoders().values():
-                working.enter_context(self._working(text_encoder))
-            return self._reader.condition(prompts, vectors or {})
+        vectors = vectors or {}
+        learning = torch.is_grad_enabled() and any(vector.requires_grad for vector in vectors.values())
+        with self.residence.using(*self.encoders, *(["unet"] if learning else [])):
+            if learning:
+                self.residence.keep_until_backward(vectors.values())
+            return self._reader.condition(prompts, vectors)
 
     def without_guidance(self, conditioning: Conditioning) -> Conditioning:
         """`conditioning` with its first prompt, the empty one that guidance leads away from, as the pipeline has it."""
@@ -138,13 +184,14 @@ class StableDiffusionBackbone:
         if states.shape[0] not in (1, batch):
             raise StageInputError(f"{batch} latents need as many prompts, found {states.shape[0]}")
         added = {name: value.to(self.device).expand(batch, -1) for name, value in conditioning.added.items()}
-        output: Tensor = self.unet(
-            noisy.to(self.device, dtype),
-            timesteps.to(self.device),
-            encoder_hidden_states=states.expand(batch, -1, -1),
-            added_cond_kwargs=added or None,
-            return_dict=False,
-        )[0]
+        with self.residence.using("unet"):
+            output: Tensor = self.unet(
+                noisy.to(self.device, dtype),
+                timesteps.to(self.device),
+                encoder_hidden_states=states.expand(batch, -1, -1),
+                added_cond_kwargs=added or None,
+                return_dict=False,
+            )[0]
         return output.float()
 
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
@@ -153,20 +200,24 @@ class StableDiffusionBackbone:
     def capture_features(self, *blocks: int) -> AbstractContextManager[dict[int, Tensor]]:
         return capture_outputs(self.unet.up_blocks, *blocks)
 
-    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+    @contextmanager
+    def train_weights(self, tuning: Tuning) -> Iterator[TrainedWeights]:
         from uce.plugins.backbones._sd.weights import trained_unet
 
-        return trained_unet(self.unet, tuning)
+        with self.residence.keeping("unet"), trained_unet(self.unet, tuning) as trained:
+            yield trained
 
-    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+    @contextmanager
+    def use_weights(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
         from uce.plugins.backbones._sd.weights import weighted_unet
 
-        return weighted_unet(self.unet, weights, self.model)
+        with self.residence.keeping("unet"), weighted_unet(self.unet, weights, self.model):
+            yield
 
     def pipeline(
         self, tokens: Mapping[str, Mapping[str, Tensor]] | None = None, weights: Mapping[str, Tensor] | None = None
     ) -> Any:
-        from uce.plugins.backbones._sd.generation import make_pipeline
+        from uce.plugins.backbones._sd.pipeline import make_pipeline
 
         return make_pipeline(self, tokens or {}, weights)
 
@@ -180,25 +231,14 @@ class StableDiffusionBackbone:
         guidance: float = 5.0,
         on_step: Any = None,
         negative: str = "",
-        scheduler: str = DEFAULT_SCHEDULER,
+        scheduler: str | None = None,
         into: Inpainting | None = None,
     ) -> list[Any]:
         from uce.plugins.backbones._sd.generation import Drawing, generate
 
-        how = Drawing(steps, guidance, negative, scheduler, into)
+        sampler = scheduler or str(self.usual_drawing.get("scheduler", DEFAULT_SCHEDULER))
+        how = Drawing(steps, guidance, negative, sampler, into)
         return generate(self, prompts, tokens or {}, seeds=seeds, how=how, on_step=on_step)
-
-    @contextmanager
-    def _working(self, part: Any) -> Iterator[Any]:
-        """`part` on the working device; with offload it goes back to the CPU afterwards."""
-        if not self.offload:
-            yield part
-            return
-        part.to(self.device)
-        try:
-            yield part
-        finally:
-            part.to("cpu")
 
     def _require_that_parts_fit(self, parts: Parts) -> None:
         unet, vae = parts.unet.config, parts.vae.config
@@ -221,6 +261,15 @@ class StableDiffusionBackbone:
     def _require_encoder(self, encoder: str) -> None:
         if encoder not in self.encoders:
             raise StageInputError(f"unknown text encoder {encoder!r}; available: {', '.join(self.encoders)}")
+
+
+def _draw(distribution: Any, pixels: Tensor) -> Tensor:
+    """One draw from the VAE's distribution: the same picture always gives the same."""
+    content = hashlib.sha256(pixels.detach().float().cpu().contiguous().numpy().tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(content[:7], "big"))
+    noise = torch.randn(distribution.mean.shape, generator=generator).to(distribution.mean)
+    drawn: Tensor = distribution.mean + distribution.std * noise
+    return drawn
 
 
 def _accept_any_precision(vae: Any) -> None:

@@ -1,23 +1,40 @@
-"""Drawing pictures, and handing out a diffusers pipeline."""
+"""Drawing pictures."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core import Conditioning, Inpainting, StageInputError
+from uce.core import Conditioning, Inpainting, Prompt, StageInputError
 from uce.core.model import DEFAULT_SCHEDULER, draws_noise, make_scheduler
-from uce.plugins.backbones._sd.prompts import ENCODER
 
-if TYPE_CHECKING:
-    from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
+
+class Drawer(Protocol):
+    """What drawing needs of a backbone; see `uce.core.model.backbone.Backbone`."""
+
+    device: str
+    encoders: tuple[str, ...]
+    latent_side: int
+    latent_channels: int
+    scheduler_config: dict[str, Any]
+
+    def tokenize_multi(self, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt: ...
+
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None
+    ) -> Conditioning: ...
+
+    def without_guidance(self, conditioning: Conditioning) -> Conditioning: ...
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +50,7 @@ class Drawing:
 
 @torch.no_grad()
 def generate(
-    backbone: StableDiffusionBackbone,
+    backbone: Drawer,
     prompts: Sequence[str],
     tokens: Mapping[str, Mapping[str, Tensor]],
     *,
@@ -66,9 +83,7 @@ def generate(
     return pictures
 
 
-def _sample(
-    backbone: StableDiffusionBackbone, conditioning: Conditioning, seed: int, how: Drawing, report: Any
-) -> Tensor:
+def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
     side = backbone.latent_side
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = make_scheduler(how.scheduler, backbone.scheduler_config)
@@ -136,50 +151,3 @@ def _stack_vectors(
 def _to_picture(pixels: Tensor) -> Image.Image:
     values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
-
-
-def own_scheduler(config: Mapping[str, Any]) -> Any:
-    """The sampler that a model's folder names, DDIM where it names none that diffusers has."""
-    import diffusers
-
-    named = getattr(diffusers, str(config.get("_class_name", "")), None)
-    return (named or diffusers.DDIMScheduler).from_config(dict(config))
-
-
-def make_pipeline(
-    backbone: StableDiffusionBackbone,
-    tokens: Mapping[str, Mapping[str, Tensor]],
-    weights: Mapping[str, Tensor] | None = None,
-) -> Any:
-    """A `StableDiffusionPipeline` around this model's weights.
-
-    Tokens are added to copies of the tokenizer and the text encoder, and trained weights to a copy of the UNet, so that
-    the backbone stays as it is.
-    """
-    from uce.plugins.backbones._sd.quiet import quiet_libraries
-    from uce.plugins.backbones._sd.weights import load_into
-
-    with quiet_libraries():
-        import diffusers
-
-        tokenizer, text_encoder = backbone.tokenizer, backbone.text_encoder
-        if tokens:
-            tokenizer, text_encoder = copy.deepcopy(tokenizer), copy.deepcopy(text_encoder)
-        pipe = diffusers.StableDiffusionPipeline(
-            vae=backbone.vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            unet=copy.deepcopy(backbone.unet) if weights else backbone.unet,
-            scheduler=own_scheduler(backbone.scheduler_config),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        for token, own in tokens.items():
-            vectors = token_vectors(token, own, backbone.encoders)
-            pipe.load_textual_inversion({token: vectors[ENCODER].cpu()}, token=token)
-        if weights:
-            load_into(pipe, weights, backbone.model)
-    if backbone.offload and backbone.device != "cpu":
-        pipe.enable_model_cpu_offload(device=backbone.device)
-    return pipe

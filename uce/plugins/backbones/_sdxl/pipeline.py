@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from uce.plugins.backbones._sd.generation import own_scheduler, token_vectors
+from uce.plugins.backbones._sd.generation import token_vectors
+from uce.plugins.backbones._sd.pipeline import Loaded, own_scheduler
 
-if TYPE_CHECKING:
-    from uce.plugins.backbones._sdxl.backbone import StableDiffusionXLBackbone
+
+class LoadedXL(Loaded, Protocol):
+    """The parts of a backbone that a pipeline of XL is made of."""
+
+    text_encoder_2: Any
+    tokenizer_2: Any
+    zero_empty: bool
 
 
 def make_pipeline(
-    backbone: StableDiffusionXLBackbone,
+    backbone: LoadedXL,
     tokens: Mapping[str, Mapping[str, Tensor]],
     weights: Mapping[str, Tensor] | None = None,
 ) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from uce.core import Conditioning, ModelError, Prompt
 from uce.plugins.backbones._sd.prompts import PromptReader
-from uce.plugins.backbones._sdxl.loading import XLParts
+from uce.plugins.backbones._sdxl.parts import XLParts
 
 ENCODERS = ("clip_l", "clip_g")
 

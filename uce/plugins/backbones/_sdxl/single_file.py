@@ -2,86 +2,98 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from uce.core import ModelError
 from uce.core.model import resolve_dtype
+from uce.plugins.backbones._sd import layout, prediction
+from uce.plugins.backbones._sd.extras import find_vae, with_extras
+from uce.plugins.backbones._sd.files import read_header
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
-from uce.plugins.backbones._sd.loading import vae_dtype
+from uce.plugins.backbones._sd.parts import describe, guarded, vae_dtype
+from uce.plugins.backbones._sd.pool import Pool, empty, fill
 from uce.plugins.backbones._sd.single_file import (
-    PREFIXES,
-    part_from_file,
-    read_header,
-    read_tensors,
-    text_encoder_from_file,
+    is_xl,
+    load_unet,
+    load_vae,
+    read_config,
+    require_channels,
+    require_nothing_left,
+    require_parts,
 )
 from uce.plugins.backbones._sd.vocabulary import clip_tokenizer
-from uce.plugins.backbones._sdxl.loading import XLParts
+from uce.plugins.backbones._sdxl.parts import XLParts
+
+if TYPE_CHECKING:
+    import torch
 
 CONFIGS = Path(__file__).parent / "configs"
 _FIRST, _SECOND = "conditioner.embedders.0.", "conditioner.embedders.1."
-_VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"  # empty tensors by which fine-tuned models say how they were trained
+_INPUT = f"{layout.UNET}input_blocks.0.0.weight"
+PARTS = {
+    "unet": _INPUT,
+    "vae": layout.VAE,
+    "text_encoder": f"{_FIRST}transformer.",
+    "text_encoder_2": f"{_SECOND}model.",
+}
+_COMPARING = rf"{_FIRST}(.*\.)?(text_projection|vision_model\.|visual_projection\.)|{_SECOND}model\.visual\."
 
 
-def load_xl_file(model: str, path: Path, precision: str) -> XLParts | None:
+def load_xl_file(model: str, path: Path, settings: Any, precision: str) -> XLParts | None:
     """Load a `.safetensors` checkpoint in the original layout; None for one of another family.
 
     Raises:
-        ModelError: damaged, a part is missing, or a refiner or inpainting model.
+        ModelError: damaged, a part is missing, a refiner or inpainting model, or it holds tensors that nobody knows.
     """
-    keys, metadata = read_header(path, model)
-    if not any(key.startswith("conditioner.embedders.") for key in keys):
+    header = read_header(path, model)
+    if not is_xl(header):
         return None
-    _require_parts(keys, model)
-    tensors = read_tensors(path, model)
-    channels = tensors[f"{PREFIXES['unet']}input_blocks.0.0.weight"].shape[1]
-    if channels != 4:
-        raise ModelError(
-            f"model '{model}' takes {channels} input channels (an inpainting model); choose the plain text-to-image "
-            "version, which takes 4"
-        )
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
-
-    dtype = resolve_dtype(precision)
-    first, second = ({k: v for k, v in tensors.items() if k.startswith(prefix)} for prefix in (_FIRST, _SECOND))
-    scheduler = json.loads((CONFIGS / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    if _VELOCITY in keys or metadata.get("modelspec.prediction_type") in ("v", "v_prediction"):
-        scheduler |= {"prediction_type": "v_prediction", "rescale_betas_zero_snr": _ZERO_SNR in keys}
-    if "edm_mean" in keys:
-        scheduler["sigma_data"] = 0.5  # the backbone refuses that schedule, here as in folders
-    return XLParts(
+    vae_place = find_vae(settings)
+    require_parts(header, PARTS, model, "a whole Stable Diffusion XL checkpoint", vae_given=vae_place is not None)
+    require_channels(header.shapes[_INPUT][1], model)
+    pool, dtype = Pool(header), resolve_dtype(precision)
+    unet = guarded(lambda: load_unet(pool, CONFIGS, dtype, model), model, "unet")
+    scheduler = read_config(CONFIGS / "scheduler" / "scheduler_config.json")
+    zero_snr = prediction.ends_in_noise(pool, scheduler, model)
+    found = prediction.of_checkpoint(header, settings, "Stable Diffusion XL", zero_snr=zero_snr)
+    scheduler = found.scheduler(scheduler)
+    few = prediction.few_steps(path.stem, header.metadata, {})
+    if few:
+        scheduler["timestep_spacing"] = "trailing"
+    first, second = _load_text_encoders(pool, dtype, model)
+    vae = None
+    if vae_place is None:
+        vae = guarded(lambda: load_vae(pool, CONFIGS, vae_dtype(dtype), model), model, "vae")
+    require_nothing_left(pool, [_COMPARING, *([] if vae_place is None else [layout.VAE])], model)
+    parts = XLParts(
         model=model,
-        origin=f"{path.name}, a Stable Diffusion XL checkpoint",
-        unet=part_from_file(UNet2DConditionModel, tensors, "unet", CONFIGS, dtype, model),
-        vae=part_from_file(AutoencoderKL, tensors, "vae", CONFIGS, vae_dtype(dtype), model),
-        text_encoder=text_encoder_from_file(CLIPTextModel, first, "text_encoder", CONFIGS, dtype, model),
-        text_encoder_2=text_encoder_from_file(
-            CLIPTextModelWithProjection, second, "text_encoder_2", CONFIGS, dtype, model
-        ),
+        origin=describe(f"{path.name}, a Stable Diffusion XL checkpoint", found, few),
+        unet=unet,
+        vae=vae,
+        text_encoder=first,
+        text_encoder_2=second,
         tokenizer=clip_tokenizer(CONFIGS / "tokenizer"),
         tokenizer_2=clip_tokenizer(CONFIGS / "tokenizer_2"),
         scheduler=scheduler,
         zero_empty=True,
         fingerprint=fingerprint_files([path], [scheduler]),
+        few_steps=few,
     )
+    done: XLParts = with_extras(parts, settings, vae_place, CONFIGS / "vae", dtype)
+    return done
 
 
-def _require_parts(keys: list[str], model: str) -> None:
-    prefixes = {
-        "unet": f"{PREFIXES['unet']}input_blocks.0.0.weight",
-        "vae": PREFIXES["vae"],
-        "text_encoder": f"{_FIRST}transformer.",
-        "text_encoder_2": f"{_SECOND}model.",
-    }
-    missing = [part for part, prefix in prefixes.items() if not any(key.startswith(prefix) for key in keys)]
-    if not missing:
-        return
-    if any(key.startswith(f"{_FIRST}model.") for key in keys):
-        raise ModelError(f"model '{model}' is the refiner of Stable Diffusion XL, which cannot be used; give the base")
-    raise ModelError(
-        f"model '{model}' has no {' and no '.join(missing)}; give a whole Stable Diffusion XL checkpoint (unet, vae "
-        "and both text encoders in one file) or a diffusers folder"
-    )
+def _load_text_encoders(pool: Pool, dtype: torch.dtype, model: str) -> tuple[Any, Any]:
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+    loaded = []
+    for cls, part in ((CLIPTextModel, "text_encoder"), (CLIPTextModelWithProjection, "text_encoder_2")):
+        config = CLIPTextConfig(**read_config(CONFIGS / part / "config.json"))
+        text = guarded(lambda cls=cls, config=config: empty(lambda: cls(config)), model, part)  # type: ignore[misc]
+        if part == "text_encoder":
+            origins = layout.clip_origins(text, (f"{_FIRST}transformer.",))
+        else:
+            origins = layout.open_clip_origins(text, f"{_SECOND}model.")
+        loaded.append(fill(text, origins, pool, dtype, part, model))
+    return loaded[0], loaded[1]

@@ -10,15 +10,9 @@ from typing import Any
 from uce.core import ModelError
 from uce.core.model import resolve_dtype
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
-from uce.plugins.backbones._sd.loading import (
-    guarded,
-    load_part,
-    load_tokenizer,
-    locate,
-    read_json,
-    vae_dtype,
-    weight_files,
-)
+from uce.plugins.backbones._sd.loading import find_weights, load_part, load_tokenizer, read_json
+from uce.plugins.backbones._sd.parts import guarded, vae_dtype
+from uce.plugins.backbones._sd.place import Repository, locate
 from uce.plugins.backbones._transformer.family import pipeline_of, require_known, require_no_gguf
 
 WEIGHTS = "diffusion_pytorch_model"
@@ -76,10 +70,10 @@ def find(model: str, settings: Any, layout: Layout) -> Path | None:
     """
     require_no_gguf(model)
     try:
-        place = locate(model)
+        place = locate(model, settings)
     except ModelError:
         return None
-    if isinstance(place, str):
+    if isinstance(place, Repository):
         return _fetched(place, settings, layout, model)
     if not place.is_dir():
         return place
@@ -87,11 +81,13 @@ def find(model: str, settings: Any, layout: Layout) -> Path | None:
     return place if pipeline_of(place) == layout.pipeline else None
 
 
-def _fetched(repository: str, settings: Any, layout: Layout, model: str) -> Path | None:
+def _fetched(place: Repository, settings: Any, layout: Layout, model: str) -> Path | None:
     from uce.plugins.backbones._sd.hub import fetch
 
-    revision, variant = getattr(settings, "revision", None), getattr(settings, "variant", None)
-    index = fetch(repository, revision, variant, index_only=True)
+    variant = getattr(settings, "variant", None)
+    if place.file:
+        return fetch(place, variant)
+    index = fetch(place, variant, index_only=True)
     require_known(pipeline_of(index), model)
     if pipeline_of(index) != layout.pipeline:
         return None
@@ -104,7 +100,9 @@ def _fetched(repository: str, settings: Any, layout: Layout, model: str) -> Path
     for stem in stems:
         patterns += [f"{stem}{suffix}*.safetensors", f"{stem}*.index*.json", f"{stem}.safetensors"]
     return Path(
-        guarded(lambda: snapshot_download(repository, revision=revision, allow_patterns=patterns), model, "download")
+        guarded(
+            lambda: snapshot_download(place.id, revision=place.revision, allow_patterns=patterns), model, "download"
+        )
     )
 
 
@@ -121,10 +119,9 @@ def load_folder(model: str, folder: Path, layout: Layout, settings: Any, precisi
     variant, dtype = getattr(settings, "variant", None), resolve_dtype(precision)
     index = read_json(folder / "model_index.json", model, "model_index.json")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", model, "the scheduler")
-    own = _variant_of(folder / "transformer", WEIGHTS, variant)
-    files = weight_files(folder / "transformer", WEIGHTS, own, model)
+    found = find_weights(folder / "transformer", WEIGHTS, variant, model)
     config = read_json(folder / "transformer" / "config.json", model, "the transformer")
-    transformer = load_part(transformer_class(layout), folder / "transformer", own, dtype, model)
+    transformer = load_part(transformer_class(layout), folder / "transformer", found.variant, dtype, model)
     vae, vae_files = load_vae(model, folder, settings, dtype)
     clips, t5, text_files = load_text(model, folder, layout, settings, dtype, index)
     facts = [config, dict(vae.config), scheduler]
@@ -136,7 +133,7 @@ def load_folder(model: str, folder: Path, layout: Layout, settings: Any, precisi
         clips=clips,
         t5=t5,
         scheduler=scheduler,
-        fingerprint=fingerprint_files([*files, *vae_files, *text_files], facts),
+        fingerprint=fingerprint_files([*found.files, *vae_files, *text_files], facts),
     )
 
 
@@ -144,11 +141,6 @@ def transformer_class(layout: Layout) -> Any:
     import diffusers
 
     return getattr(diffusers, layout.transformer)
-
-
-def _variant_of(folder: Path, stem: str, variant: str | None) -> str | None:
-    """The variant where the part comes in it; the plain weights elsewhere, as diffusers does."""
-    return variant if variant and any(folder.glob(f"{stem}*{variant}*.safetensors")) else None
 
 
 def load_vae(model: str, folder: Path, settings: Any, dtype: Any) -> tuple[Any, list[Path]]:
@@ -164,9 +156,8 @@ def load_vae(model: str, folder: Path, settings: Any, dtype: Any) -> tuple[Any, 
     if given and not place.is_dir():
         raise ModelError(f"model.vae '{given}' does not exist; give a VAE as .safetensors or as a diffusers folder")
     place = place / "vae" if (place / "vae").is_dir() else place
-    own = _variant_of(place, WEIGHTS, getattr(settings, "variant", None))
-    files = weight_files(place, WEIGHTS, own, model)
-    return load_part(AutoencoderKL, place, own, vae_dtype(dtype), model), files
+    found = find_weights(place, WEIGHTS, getattr(settings, "variant", None), model)
+    return load_part(AutoencoderKL, place, found.variant, vae_dtype(dtype), model), found.files
 
 
 def load_text(
@@ -182,22 +173,23 @@ def load_text(
             f"model.text_encoders '{given}' is no folder; give a diffusers folder that holds "
             f"{', '.join(_encoder_folders(layout))} and their tokenizers"
         )
-    variant, files, clips = getattr(settings, "variant", None), [], {}
+    variant = getattr(settings, "variant", None)
+    files: list[Path] = []
+    clips = {}
     for name, (tokenizer, encoder, kind) in layout.clips.items():
-        own = _variant_of(place / encoder, "model", variant)
-        files += weight_files(place / encoder, "model", own, model)
-        loaded = load_part(getattr(transformers, kind), place / encoder, own, dtype, model)
+        found = find_weights(place / encoder, "model", variant, model)
+        files += found.files
+        loaded = load_part(getattr(transformers, kind), place / encoder, found.variant, dtype, model)
         clips[name] = load_tokenizer(place / tokenizer, model), loaded
     tokenizer, encoder = layout.t5
     if layout.t5_optional and (not (place / encoder).is_dir() or index.get(encoder, [""])[0] is None):
         return clips, None, files
-    own = _variant_of(place / encoder, "model", variant)
-    files += weight_files(place / encoder, "model", own, model)
+    last = find_weights(place / encoder, "model", variant, model)
 
     def load() -> Any:
-        return load_part(transformers.T5EncoderModel, place / encoder, own, dtype, model)
+        return load_part(transformers.T5EncoderModel, place / encoder, last.variant, dtype, model)
 
-    return clips, (_t5_tokenizer(place / tokenizer, model), load), files
+    return clips, (_t5_tokenizer(place / tokenizer, model), load), [*files, *last.files]
 
 
 def _t5_tokenizer(folder: Path, model: str) -> Any:

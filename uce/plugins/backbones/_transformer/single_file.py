@@ -17,9 +17,9 @@ from torch import Tensor
 
 from uce.core import ModelError
 from uce.core.model import resolve_dtype
+from uce.plugins.backbones._sd.files import read_header
 from uce.plugins.backbones._sd.fingerprint import fingerprint_files
-from uce.plugins.backbones._sd.loading import guarded, vae_dtype
-from uce.plugins.backbones._sd.single_file import read_header
+from uce.plugins.backbones._sd.parts import guarded, vae_dtype
 from uce.plugins.backbones._transformer.loading import (
     Layout,
     TransformerParts,
@@ -48,7 +48,7 @@ def load_single_file(model: str, path: Path, layout: Layout, settings: Any, prec
     Raises:
         ModelError: damaged, or the other parts are not named.
     """
-    keys, _ = read_header(path, model)
+    keys = read_header(path, model).shapes
     names = {key.removeprefix(PREFIX) for key in keys}
     original, diffused = _MARKS[layout.transformer]
     if original not in names and not (diffused in names and _is_diffusers(layout, names)):

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uce.plugins.backbones._sd.loading import guarded
-from uce.plugins.backbones._sd.single_file import read_header
+from uce.plugins.backbones._sd.files import read_header
+from uce.plugins.backbones._sd.parts import guarded
 
 VAE_PREFIX = "first_stage_model."
 
@@ -24,7 +24,7 @@ def vae_from_file(path: Path, model: str, dtype: torch.dtype) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    keys, _ = read_header(path, model)
+    keys = read_header(path, model).shapes
     beside = any(key.startswith(VAE_PREFIX) for key in keys)
 
     def load() -> Any:

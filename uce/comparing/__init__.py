@@ -1,0 +1,1 @@
+"""Which preset suits a model: both tried on photographs."""
