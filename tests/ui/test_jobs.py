@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from uce.core.errors import ConfigError, ImageError, NothingFoundError
-from uce.ui.jobs import CANCELLED, DONE, FAILED, Job, JobQueue, friendly
+from uce.ui.jobs import CANCELLED, DONE, FAILED, Job, JobQueue, friendly, in_words
 
 
 @pytest.fixture
@@ -53,13 +53,17 @@ def test_jobs_wait_for_each_other_in_order(queue: JobQueue) -> None:
     assert seen == ["b", "c"] and first.status == DONE and first.share == 1
 
 
-def test_a_person_has_one_job_at_a_time(queue: JobQueue) -> None:
-    gate = Gate()
+def test_one_persons_jobs_do_not_fill_the_queue() -> None:
+    queue, gate = JobQueue(longest=9, of_one=1), Gate()
     job = queue.submit(Job("a", "find", "", gate))
-    with pytest.raises(ConfigError, match="one thing at a time"):
+    gate.begun.wait(20)
+    queue.submit(Job("a", "find", "", gate))
+    with pytest.raises(ConfigError, match="1 of your jobs are waiting"):
         queue.submit(Job("a", "find", "", gate))
+    queue.submit(Job("b", "find", "", gate))
     gate.go.set()
     settle(job)
+    queue.close()
 
 
 def test_stopping_a_job_that_runs_and_one_that_waits(queue: JobQueue) -> None:
@@ -100,3 +104,24 @@ def test_problems_are_sentences() -> None:
     assert friendly(ImageError("the file is no picture")) == "The file is no picture."
     assert "Nothing stood out" in friendly(NothingFoundError("no concept; lower refiner.saliency.threshold"))
     assert "memory" in friendly(RuntimeError("CUDA out of memory"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4, "a few seconds left"), (42, "about 40 s left"), (200, "about 3 min left"), (7300, "about 2 h left")],
+)
+def test_time_that_is_left_is_said_roughly(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text
+
+
+def test_whoever_asked_hears_how_a_job_ended(queue: JobQueue) -> None:
+    heard: list[tuple[str, str]] = []
+    gate = Gate()
+    jobs = [Job("a", "find", name, gate, ended=lambda job, status: heard.append((job.title, status))) for name in "xy"]
+    queue.submit(jobs[0])
+    gate.begun.wait(20)
+    queue.submit(jobs[1])
+    queue.cancel(jobs[1])
+    gate.go.set()
+    settle(*jobs)
+    assert heard == [("y", CANCELLED), ("x", DONE)]

@@ -9,7 +9,7 @@ import pytest
 
 from uce.core.errors import ConfigError
 from uce.ui import launch
-from uce.ui.guard import refusal
+from uce.ui.guard import Guard, refusal
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -28,6 +28,12 @@ def test_a_port_that_is_taken_is_said() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port}.*--port"), launch.served(port=port):
             raise AssertionError("a port that is taken was served")
+
+
+def test_the_guard_stands_before_the_server() -> None:
+    pytest.importorskip("gradio")
+    (middleware,) = launch._how("127.0.0.1", None)["app_kwargs"]["middleware"]
+    assert middleware.cls is Guard
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from uce.core.files.writing import write_text
 
 MOST = 2000
 """Pictures on the page; a browser has trouble with many more, and the index holds them all."""
+SHOWN = 6
+"""Drawings of one picture."""
 OPEN = 10
 """More failures than these are folded away, or one scrolls past them to every picture."""
 
@@ -45,8 +47,12 @@ def write_page(folder: BatchFolder, document: dict[str, Any], rows: Sequence[Row
 
 def _card(folder: BatchFolder, row: Row) -> dict[str, Any]:
     """What the page says of one picture; it leads to the picture's report where there is one."""
-    report = (folder.run(row["name"]) / "report.html").is_file()
+    run, base = folder.run(row["name"]), quote(row["folder"])
+    report = (run / "report.html").is_file()
+    drawings = sorted((run / "samples").glob("*.png"), key=lambda path: (path.stem.startswith("all"), path.name))
     return {
+        "report": f"{base}/report.html" if report else "",
+        "drawings": [(path.stem, f"{base}/samples/{quote(path.name)}") for path in drawings[:SHOWN]],
         "name": row["name"],
         "overlay": f"{quote(row['folder'])}/overlay.png",
         "link": f"{quote(row['folder'])}/{'report.html' if report else 'overlay.png'}",

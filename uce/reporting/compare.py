@@ -14,6 +14,7 @@ from uce.core.runs.folder import RunFolder
 from uce.core.runs.overlay import concept_colors
 from uce.core.work.held import Run
 from uce.reporting import plots
+from uce.reporting.colors import readable
 from uce.reporting.html import environment, file_uri, write_page
 from uce.reporting.material import Material, flat, mapping, number
 from uce.reporting.page import LIMIT_BYTES
@@ -45,7 +46,7 @@ def write_compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     paths = list(dict.fromkeys(path for folder in folders for path in runs_of(Path(folder))))
     if len(paths) < 2:
         raise ConfigError(f"there is nothing to compare: found {len(paths)} run in what was given; give at least two")
-    colors = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in concept_colors(len(paths))]
+    colors = [readable(f"#{r:02x}{g:02x}{b:02x}") for r, g, b in concept_colors(len(paths))]
     sides = []
     for name, path, color in zip(names_of(paths), paths, colors, strict=True):
         run = Run(RunFolder(path))

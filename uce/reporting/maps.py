@@ -91,6 +91,18 @@ class Sheet:
         small = Image.fromarray(mask_HW).convert("L").resize(self.photo.size, Image.Resampling.BOX)
         return np.asarray(small) > 127
 
+    def around(self, mask_HW: Array) -> tuple[int, int, int, int]:
+        """The square of the shown photo around a mask, with some room: left, top, right, bottom."""
+        rows, columns = np.nonzero(self.shrunk(mask_HW))
+        width, height = self.photo.size
+        if not len(rows):
+            return 0, 0, width, height
+        side = round(1.25 * max(np.ptp(rows), np.ptp(columns))) + 8
+        wide, tall = min(side, width), min(side, height)
+        left = min(max(0, round((columns.min() + columns.max() - wide) / 2)), width - wide)
+        top = min(max(0, round((rows.min() + rows.max() - tall) / 2)), height - tall)
+        return left, top, left + wide, top + tall
+
     def cut_out(self, mask_HW: Array) -> Image.Image:
         """The thing alone: outside the mask the photo is faint and grey."""
         inside = self.shrunk(mask_HW)[..., None]

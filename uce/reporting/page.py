@@ -15,7 +15,8 @@ from uce.core.work.held import Run
 from uce.reporting import maps, plots
 from uce.reporting.html import environment, file_uri, write_page
 from uce.reporting.material import Material, flat, mapping, number
-from uce.reporting.parts import BUDGETS, Budget, concept_part, explorer_part, photo_part, stages_part
+from uce.reporting.parts import BUDGETS, Budget, concept_part, explorer_part, photo_part
+from uce.reporting.stages import stages_part
 
 LIMIT_BYTES = 5_000_000
 
@@ -83,7 +84,7 @@ def report_document(run: Run, budget: Budget = BUDGETS[0]) -> dict[str, Any]:
         "photo": photo_part(material, sheet, budget),
         "concepts": concepts,
         "together": [uri for path in material.together()[:4] if (uri := file_uri(path, budget.sample * 2))],
-        "stages": stages_part(material, sheet, budget),
+        "stages": stages_part(material, sheet, budget.detail),
         "explorer": explorer_part(material, sheet, budget, colors),
         "losses": losses,
         "embedding": _plots(problems, "token plot", lambda: _embedding(material, colors)),

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from uce.core.runs.overlay import concept_colors, inner_point
+from uce.core.runs.overlay import inner_point
 from uce.core.work.held import Concept
 from uce.reporting import maps
+from uce.reporting.colors import readable
 from uce.reporting.html import data_uri, file_uri
 from uce.reporting.material import Array, Material
 from uce.reporting.outline import svg_path
@@ -42,10 +43,14 @@ def concept_part(
 ) -> dict[str, Any]:
     """One concept's outline and card."""
     name = f"{concept.token}{f' ({concept.label})' if concept.label else ''}"
+    side_by_side: list[tuple[str, str, str]] = []
     pictures: list[tuple[str, str, str]] = []
     if sheet is not None and mask is not None:
-        uri = data_uri(sheet.cut_out(mask), budget.detail)
-        pictures.append(("mask", uri, f"{name}: the picture inside its mask"))
+        around = sheet.around(mask)
+        uri = data_uri(sheet.photo.crop(around), budget.detail)
+        side_by_side.append(("source", uri, f"{name}: the part of the picture that shows it"))
+        uri = data_uri(sheet.cut_out(mask).crop(around), budget.detail)
+        side_by_side.append(("cut out", uri, f"{name}: the picture inside its mask"))
     if sheet is not None and (values := _map_of(material, concept, mask, sheet)) is not None:
         uri = data_uri(sheet.heat(values), budget.detail)
         pictures.append(("affinity", uri, f"where the cells of {name} attend, on average"))
@@ -71,6 +76,8 @@ def concept_part(
             ("score", f"{concept.score:.2f}"),
             ("pixels", f"{concept.area:,}"),
         ],
+        "line": readable(color),
+        "side_by_side": side_by_side,
         "pictures": pictures,
         "samples": [uri for uri in drawn if uri],
         "words": _words(material, concept),
@@ -108,36 +115,6 @@ def _words(material: Material, concept: Concept) -> list[tuple[str, str]]:
         return float(row @ vector / max(float(np.linalg.norm(row) * np.linalg.norm(vector)), 1e-12))
 
     return [(word, f"{cosine(rows[word]):.2f}" if word in rows else "") for word in concept.words]
-
-
-def stages_part(material: Material, sheet: maps.Sheet | None, budget: Budget) -> list[dict[str, str]]:
-    """Pictures of the stages in their order."""
-    if sheet is None:
-        return []
-    side, found = max(budget.detail, 200) + 60, []
-    if material.attention is not None:
-        heat = sheet.heat(material.attention.saliency.float().numpy(), 1.0)
-        found.append(("saliency", "how much the picture attends to each cell", data_uri(heat, side)))
-    if material.clusters is not None:
-        labels = material.clusters.labels.numpy()
-        text = f"{material.clusters.num_clusters} clusters of cells whose affinity agrees"
-        found.append(("clusters", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True)))
-    for name, concepts in material.refined:
-        labels = maps.mask_labels(concepts.masks.numpy())
-        text = f"{len(concepts)} left after this refiner"
-        found.append(
-            (f"refiner {name}", text, data_uri(sheet.regions(labels, maps.label_colors(labels)), side, flat=True))
-        )
-    known = [(row, mask) for row, mask in enumerate(material.masks) if mask is not None]
-    if known:
-        pixels = np.full(sheet.picture.size, -1)
-        for row, mask in known:
-            pixels[mask] = row
-        shown = maps.Sheet.of(sheet.picture.original, "stretch", side)
-        text = f"{len(known)} masks at the picture's own size"
-        drawn = shown.regions(pixels, concept_colors(len(material.masks)))
-        found.append(("concepts", text, data_uri(drawn, side, flat=True)))
-    return [{"name": name, "text": text, "uri": uri} for name, text, uri in found]
 
 
 def explorer_part(

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from uce.core.errors import ConfigError
+from uce.ui.things import Thing
 from uce.ui.workspace import Workspace
 
 NAME = "my-words.zip"
@@ -38,8 +39,8 @@ def write_bundle(workspace: Workspace) -> Path:
                 inside = file.relative_to(run)
                 if inside.parts[0] not in LEFT_OUT and not file.name.startswith("."):
                     bundle.write(file, f"{picture.name}/{inside}")
-        for file, _ in workspace.drawings:
-            bundle.write(file, f"drawn/{file.name}")
+        for drawing in workspace.drawings:
+            bundle.write(drawing.path, f"drawn/{drawing.path.name}")
     aside.replace(path)
     return path
 
@@ -49,10 +50,11 @@ def _readme(workspace: Workspace) -> str:
     lines = ["What is in here", "==============="]
     for picture in workspace.pictures:
         if picture.run is not None:
-            words = ", ".join(concept.token for concept in picture.run.concepts)
+            words = ", ".join(_word(thing) for thing in picture.learned_things)
             model = (picture.run.info.get("model") or {}).get("name")
             lines += [
                 "",
+                f"{picture.title}:",
                 f"{picture.name}/report.html  open it in a browser: what was found, and why",
                 f"{picture.name}/masks/       one black and white picture per thing",
                 f"{picture.name}/tokens/      one file per word ({words}), learned with the model {model}",
@@ -66,3 +68,8 @@ def _readme(workspace: Workspace) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _word(thing: Thing) -> str:
+    """A token, and what its thing is called where that is something else."""
+    return f"<{thing.name}>" if thing.title == thing.name else f"<{thing.name}> for {thing.title}"

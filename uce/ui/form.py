@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gradio as gr
 
 from uce.core.errors import UceError
+from uce.ui.app import App
 from uce.ui.jobs import friendly
+from uce.ui.layout import Controls
 from uce.ui.menu import STAGE_TITLES, Chosen, FormField, Section
 from uce.ui.workspace import Workspace
 
-if TYPE_CHECKING:
-    from uce.ui.page import Page
+
+class Host(Protocol):
+    """The page that the form stands on, as far as the form knows it.
+
+    Attributes:
+        key: the control that holds a browser's key.
+    """
+
+    app: App
+    c: Controls
+    key: Any
+
+    def workspace(self, key: Any) -> Workspace:
+        """The workspace that a browser's key opens."""
+
+    def on(self, event: Any, act: Callable[..., None], *inputs: Any) -> None:
+        """Do `act(workspace, *values)`, then show everything."""
+
+    def listen(self, event: Any, handle: Callable[..., Any], inputs: Any, outputs: Any) -> None:
+        """Call `handle` with the inputs' values; its results go to the outputs."""
 
 
-def settings_form(page: Page) -> None:
+def settings_form(page: Host) -> None:
     """Add the form; `page.c.form` counts how often it must be made."""
     c, menu = page.c, page.app.menu
 
@@ -25,7 +45,7 @@ def settings_form(page: Page) -> None:
         page.workspace(key).chosen = Chosen(preset=name)
         return version + 1
 
-    page._listen(c.preset.input, choose_preset, [page.key, c.preset, c.form], [c.form])
+    page.listen(c.preset.input, choose_preset, [page.key, c.preset, c.form], [c.form])
     page.on(c.find_again.click, page.app.find_again)
     with c.more:
 
@@ -42,7 +62,7 @@ def settings_form(page: Page) -> None:
                 _fields(page, sections[-1])
 
 
-def _stage(page: Page, stage: str, sections: list[Section]) -> None:
+def _stage(page: Host, stage: str, sections: list[Section]) -> None:
     """The choice of plugin, and each chosen plugin's fields."""
     offered = page.app.menu.offered(stage)
     choices = [(f"{name}: {info.summary}", name) for name, info in sorted(offered.items())]
@@ -57,14 +77,14 @@ def _stage(page: Page, stage: str, sections: list[Section]) -> None:
         _try(workspace, lambda: page.app.menu.choose(workspace.chosen, stage, name))
         return version + 1
 
-    page._listen(picker.input, choose, [page.key, picker, page.c.form], [page.c.form])
+    page.listen(picker.input, choose, [page.key, picker, page.c.form], [page.c.form])
     for section in sections:
         if several and section.fields:
             gr.Markdown(f"**{escape(section.plugin)}**")
         _fields(page, section)
 
 
-def _fields(page: Page, section: Section) -> None:
+def _fields(page: Host, section: Section) -> None:
     if not section.fields:
         return
     with gr.Row():
@@ -72,7 +92,7 @@ def _fields(page: Page, section: Section) -> None:
             control = _control(field)
             typed = field.kind in ("text", "number")  # taken when it is left, not at every letter
             for event in (control.blur, control.submit) if typed else (control.input,):
-                page._listen(event, _setter(page, field), [page.key, control], None)
+                page.listen(event, _setter(page, field), [page.key, control], None)
 
 
 def _control(field: FormField) -> Any:
@@ -93,7 +113,7 @@ def _control(field: FormField) -> Any:
     return gr.Textbox(field.value, max_length=500, max_lines=2, **common)
 
 
-def _setter(page: Page, field: FormField) -> Callable[[Any, Any], None]:
+def _setter(page: Host, field: FormField) -> Callable[[Any, Any], None]:
     def put(key: Any, value: Any) -> None:
         workspace = page.workspace(key)
         if field.kind == "choice":

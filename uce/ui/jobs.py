@@ -30,8 +30,11 @@ class Job:
         title: what people read, such as "Finding the things in your picture".
         work: does it; it is given the job to report to.
         share: of the work that is done, in [0, 1]. note: what it does now.
-        losses: (update, total loss) so far. samples: (picture, caption) drawn on the way.
+        losses: (update, total loss) so far. samples: (data: address, caption) drawn on the way.
         problem: a sentence for the person, where it failed.
+        picture: the picture that it works on; None where it is about none.
+        left: seconds that it will still take, where that is known.
+        ended: called with its last status before that is set.
     """
 
     owner: str
@@ -42,9 +45,12 @@ class Job:
     share: float = 0.0
     note: str = ""
     losses: list[tuple[int, float]] = field(default_factory=list)
-    samples: list[tuple[Any, str]] = field(default_factory=list)
+    samples: list[tuple[str, str]] = field(default_factory=list)
     problem: str = ""
     begun: float = 0.0
+    picture: Any = None
+    left: float | None = None
+    ended: Callable[[Job, str], None] = lambda job, status: None
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -67,7 +73,7 @@ class Job:
     def run(self) -> None:
         """Do the work; whatever goes wrong is kept as a sentence."""
         if self._stop.is_set():
-            self.status = CANCELLED
+            self.finish(CANCELLED)
             return
         self.status, self.begun = RUNNING, time.monotonic()
         try:
@@ -77,7 +83,14 @@ class Job:
             ended = CANCELLED
         except BaseException as error:  # the worker must outlive it
             self.problem, ended = friendly(error), FAILED
-        self.status = ended
+        self.finish(ended)
+
+    def finish(self, status: str) -> None:
+        """It is over, run or not."""
+        self.left = None
+        with contextlib.suppress(Exception):  # what only tells about a job must not stop the next one
+            self.ended(self, status)
+        self.status = status
 
 
 def friendly(error: BaseException) -> str:
@@ -92,15 +105,26 @@ def friendly(error: BaseException) -> str:
     return f"Something went wrong that should not have ({type(error).__name__}). Try again; the terminal has details."
 
 
+def in_words(seconds: float) -> str:
+    """A time that is left: "about 40 s left", "about 3 min left"."""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"about {round(seconds, -1):.0f} s left"
+    minutes = seconds / 60
+    return f"about {minutes:.0f} min left" if minutes < 90 else f"about {minutes / 60:.0f} h left"
+
+
 class JobQueue:
     """Jobs in the order in which they came, done one at a time by a thread of its own.
 
     Args:
+        longest: jobs that may wait. of_one: those of one person.
         prepare: what the thread does before the first job, such as loading the model; it may fail.
     """
 
-    def __init__(self, longest: int = 50, prepare: Callable[[], object] = lambda: None) -> None:
-        self.longest, self.prepare = longest, prepare
+    def __init__(self, longest: int = 50, of_one: int = 20, prepare: Callable[[], object] = lambda: None) -> None:
+        self.longest, self.of_one, self.prepare = longest, of_one, prepare
         self.ready = False
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -119,12 +143,11 @@ class JobQueue:
         """Put a job at the end.
 
         Raises:
-            ConfigError: its owner has one that is not done, or the queue is full.
+            ConfigError: its owner has too many in it, or it is full.
         """
         with self._changed:
-            mine = [one for one in (*self._waiting, self._running) if one is not None and one.owner == job.owner]
-            if any(one.active for one in mine):
-                raise ConfigError("one thing at a time: wait until the work that runs is done, or stop it")
+            if sum(one.owner == job.owner for one in self._waiting) >= self.of_one:
+                raise ConfigError(f"{self.of_one} of your jobs are waiting; let some of them be done first")
             if self._closed or len(self._waiting) >= self.longest:
                 raise ConfigError("too many people are waiting just now; try again in a few minutes")
             self._waiting.append(job)
@@ -138,7 +161,7 @@ class JobQueue:
             job._stop.set()
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.status = CANCELLED
+                job.finish(CANCELLED)
 
     def ahead(self, job: Job) -> int:
         """How many jobs come before a waiting one."""
@@ -152,7 +175,7 @@ class JobQueue:
         with self._changed:
             self._closed = True
             for job in self._waiting:
-                job.status = CANCELLED
+                job.finish(CANCELLED)
             self._waiting.clear()
             if self._running is not None:
                 self._running._stop.set()

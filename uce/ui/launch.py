@@ -131,6 +131,7 @@ def _how(host: str, port: int | None) -> dict[str, Any]:
         "max_file_size": MAX_BYTES,
         "theme": theme,
         "css_paths": [Path(__file__).parent / "page.css"],
+        "head": f"<script>{(Path(__file__).parent / 'page.js').read_text(encoding='utf-8')}</script>",
         "app_kwargs": {"middleware": [Middleware(Guard)], "docs_url": None, "redoc_url": None, "openapi_url": None},
     }
 

@@ -26,6 +26,7 @@ from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.registry.manager import Manager, load_manager
 
 FINDING, LEARNING = ("extractor", "clusterer", "refiner"), ("initializer", "optimizer")
+PRESET_TEXTS = {"default": "default: measured on mini", "paper": "paper: as published, for Stable Diffusion"}
 STAGE_TITLES = {
     "extractor": "1. Look: how the model's attention is read",
     "clusterer": "2. Group: which parts belong together",
@@ -78,6 +79,11 @@ class Chosen:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+def preset_for(model: object) -> str:
+    """The preset that a model begins with: the paper's numbers are for Stable Diffusion, the default's for `mini`."""
+    return "default" if model in (None, "", "mini") else "paper"
+
+
 class Menu:
     """What there is to choose from in this server.
 
@@ -88,7 +94,11 @@ class Menu:
     def __init__(self, fixed: Mapping[str, Any] | None = None) -> None:
         self.fixed = {key: value for key, value in (fixed or {}).items() if value}
         self.manager: Manager = load_manager(self.fixed.get("plugin", ()), self.fixed.get("no_plugin", ()))
-        self.presets = tuple(PRESETS)
+        self.presets = tuple(sorted(PRESETS, key=lambda name: name != preset_for(self.fixed.get("model"))))
+
+    def begin(self) -> Chosen:
+        """What somebody begins with."""
+        return Chosen(self.presets[0])
 
     def offered(self, stage: str) -> dict[str, PluginInfo]:
         """Name -> plugin; those that need files of this machine are left out."""

@@ -8,13 +8,15 @@ from typing import Any
 
 import gradio as gr
 
-from uce.core.errors import UceError
+from uce.core.errors import ConfigError, UceError
 from uce.ui import show
 from uce.ui.app import EXAMPLES, App
-from uce.ui.brush import brush_value
 from uce.ui.form import settings_form
+from uce.ui.gallery import examples_html
 from uce.ui.jobs import friendly
 from uce.ui.layout import Controls, lay_out
+from uce.ui.menu import PRESET_TEXTS
+from uce.ui.sheet import brush_value
 from uce.ui.things import find
 from uce.ui.workspace import Workspace
 
@@ -35,7 +37,8 @@ class Page:
             title="uce: words from a picture", analytics_enabled=False, delete_cache=(600, 3600)
         ) as self.demo:
             self.key = gr.BrowserState(None, storage_key="uce-ui")
-            lay_out(self.c, note, sorted(EXAMPLES.glob("*.webp")), app.menu.presets)
+            presets = [(PRESET_TEXTS.get(name, name), name) for name in app.menu.presets]
+            lay_out(self.c, note, examples_html(sorted(EXAMPLES.glob("*.webp"))), presets)
             self._wire()
             settings_form(self)
 
@@ -47,95 +50,103 @@ class Page:
         """
         found = self.app.workspaces.get(key)
         if found is None:
-            raise gr.Error(GONE, print_exception=False)
+            raise gr.Error(GONE, title="This page is too old", print_exception=False)
         return found
 
     def everything(self, workspace: Workspace) -> dict[Any, Any]:
-        return show.everything(self.c, self.app, workspace)
+        """All controls; what was said meanwhile becomes notes on the page. (Gradio's own all say "Info".)"""
+        return {**show.everything(self.c, self.app, workspace), **show.toasts(self.c, workspace)}
 
-    def on(self, event: Any, act: Callable[..., None], *inputs: Any) -> None:
-        """Do `act(workspace, *values)`, then show everything; what people can mend becomes a note on the page."""
+    def attempt(self, workspace: Workspace, problem: str, act: Callable[[], Any]) -> tuple[bool, Any]:
+        """Whether `act` could be done, and what it gives; what people can mend becomes a note under the title
+        `problem`, and stays in the log."""
+        try:
+            return True, act()
+        except UceError as error:
+            workspace.say(problem, friendly(error), bad=True)
+            return False, None
+
+    def on(self, event: Any, act: Callable[..., object], *inputs: Any, problem: str = "That cannot be done") -> None:
+        """Do `act(workspace, *values)`, then show everything."""
 
         def handle(key: Any, *values: Any) -> dict[Any, Any]:
             workspace = self.workspace(key)
-            try:
-                act(workspace, *values)
-            except UceError as error:
-                gr.Warning(escape(friendly(error)), title="Not yet")
+            self.attempt(workspace, problem, lambda: act(workspace, *values))
             return self.everything(workspace)
 
-        self._listen(event, handle, [self.key, *inputs], self.c.all())
+        self.listen(event, handle, [self.key, *inputs], self.c.all())
 
-    def on_select(self, event: Any, act: Callable[[Workspace, Any], None]) -> None:
-        """As `on`, for a click within a control: `act` is given where."""
+    def on_event(self, event: Any, act: Callable[..., Any], *inputs: Any, problem: str = "That cannot be done") -> None:
+        """As `on`, for an event that says more: `act(workspace, Said, *values)`; updates that it gives come last."""
 
-        def handle(key: Any, where: gr.SelectData) -> dict[Any, Any]:
+        def handle(key: Any, said: gr.EventData, *values: Any) -> dict[Any, Any]:
             workspace = self.workspace(key)
-            try:
-                act(workspace, where.index)
-            except UceError as error:
-                gr.Warning(escape(friendly(error)), title="Not yet")
-            return self.everything(workspace)
+            _, more = self.attempt(workspace, problem, lambda: act(workspace, Said(said._data), *values))
+            return {**self.everything(workspace), **(more or {})}
 
-        handle.__annotations__["where"] = gr.SelectData  # gradio looks for the class, not its name
-        self._listen(event, handle, [self.key], self.c.all())
+        handle.__annotations__["said"] = gr.EventData  # gradio looks for the class, not its name
+        self.listen(event, handle, [self.key, *inputs], self.c.all())
 
     @staticmethod
-    def _listen(event: Any, handle: Callable[..., Any], inputs: Any, outputs: Any, **how: Any) -> None:
+    def listen(event: Any, handle: Callable[..., Any], inputs: Any, outputs: Any, **how: Any) -> None:
+        """Call `handle` with the inputs' values; its results go to the outputs."""
         event(handle, inputs, outputs, show_progress="hidden", api_visibility="private", **how)
 
     def _wire(self) -> None:
         app, c = self.app, self.c
         self.demo.load(self._load, [self.key], [self.key, *c.all()], show_progress="hidden", api_visibility="private")
-        self._listen(c.timer.tick, self._tick, [self.key], c.all())
+        self.listen(c.timer.tick, self._tick, [self.key, c.seen], c.all())
         # Gradio would open the file itself, fail without a word on what is no picture, and leave a copy behind.
-        self._listen(c.upload.upload, self._upload, [self.key, c.upload], c.all(), preprocess=False)
-        self.on_select(c.examples.select, app.example)
-        self.on_select(c.pictures.select, app.show)
+        self.listen(c.upload.upload, self._upload, [self.key, c.upload], c.all(), preprocess=False)
+        self.on_event(c.examples.click, lambda w, said: app.example(w, said.number("number")))
+        self.on_event(c.pictures.click, lambda w, said: app.show(w, said.number("number")))
         self.on(c.stop.click, app.stop)
-        for number, step in enumerate((None, c.step_things, c.step_learn, c.step_draw), start=1):
-            if step is not None:
-                self._listen(step.select, self._step_seen(number), [self.key], None)
+        for number, step in enumerate((c.step_picture, c.step_things, c.step_learn, c.step_draw), start=1):
+            self.listen(step.select, self._step_seen(number), [self.key, c.seen], None)
         self._wire_things()
         self._wire_drawing()
-        self._listen(c.forget.click, self._forget, [self.key], [self.key, *c.all()])
+        self.listen(c.forget.click, self._forget, [self.key], [self.key, *c.all()])
 
     def _wire_things(self) -> None:
         app, c = self.app, self.c
-        self.on_select(c.overlay.select, lambda workspace, index: app.select_at(workspace, *index))
+        self.on_event(c.sheet.click, self._click, problem="This place cannot be used")
+        self.on_event(c.sheet.select, lambda w, said: app.select(w, said.text("name")))
         self.on(c.ticked.input, app.tick, c.ticked)
         self.on(c.selected.input, app.select, c.selected)
         for event in (c.rename.click, c.name.submit):
-            self.on(event, app.rename, c.name)
-        self.on(c.split.click, app.split)
+            self.on(event, app.rename, c.name, problem="This name cannot be used")
+        self.on(c.split.click, app.split, problem="This thing cannot be split")
         self.on(c.delete.click, app.delete)
-        self.on(c.merge.click, app.merge, c.other)
-        self.on(c.undo.click, app.undo)
-        self.on(c.learn.click, app.learn)
-        self._listen(c.correct.click, self._paint(new=False), [self.key], c.all())
-        self._listen(c.add.click, self._paint(new=True), [self.key], c.all())
-        self._listen(c.keep.click, self._keep, [self.key, c.editor, c.painted_name], c.all())
+        self.on(c.merge.click, app.merge, c.other, problem="These cannot be merged")
+        self.on(c.undo.click, app.undo, problem="Nothing to undo")
+        self.on(c.learn.click, app.learn, problem="Learning cannot begin")
+        self.on(c.go_on.click, app.go_on, problem="Learning cannot go on")
+        self.on(c.use.click, app.use, problem="These words cannot be used")
+        self.listen(c.correct.click, self._paint(new=False), [self.key], c.all())
+        self.listen(c.add.click, self._paint(new=True), [self.key], c.all())
+        self.listen(c.keep.click, self._keep, [self.key, c.sheet, c.painted_name], c.all())
         self.on(c.back.click, lambda workspace: None)
 
     def _wire_drawing(self) -> None:
         app, c = self.app, self.c
-        self._listen(c.words.select, self._insert, [self.key, c.prompt], [c.prompt])
+        self.on_event(c.words.click, self._insert, c.prompt)
         for event in (c.draw.click, c.prompt.submit):
-            self.on(event, app.draw, c.prompt, c.count, c.seed, c.draw_steps)
-        self._listen(c.go_draw.click, self._to_step(4), [self.key], c.all())
-        self._listen(c.another.click, self._to_step(1), [self.key], c.all())
+            self.on(event, app.draw, c.prompt, c.count, c.seed, c.draw_steps, problem="This text cannot be drawn")
+        self.on_event(c.drawings.click, self._drawing, c.count, c.draw_steps, problem="This cannot be drawn again")
+        self.listen(c.go_draw.click, self._to_step(4), [self.key], c.all())
+        self.listen(c.another.click, self._to_step(1), [self.key], c.all())
 
     def _load(self, key: Any) -> dict[Any, Any]:
         workspace = self.app.workspaces.get(key) or self.app.workspaces.new()
-        ready = {self.c.drop: gr.Column(visible=True), self.c.examples: gr.Gallery(visible=True)}
+        ready = {self.c.upload: gr.Image(visible=True), self.c.examples: gr.HTML(visible=True)}
         shown = {**self.everything(workspace), **self._prompt(workspace)}
-        return {self.key: workspace.id, self.c.form: 1, **ready, **shown}
+        return {self.key: workspace.id, self.c.form: 1, self.c.seen: workspace.ended, **ready, **shown}
 
-    def _tick(self, key: Any) -> dict[Any, Any]:
+    def _tick(self, key: Any, seen: int) -> dict[Any, Any]:
         workspace = self.workspace(key)
-        if workspace.busy:
+        if workspace.busy and workspace.ended == seen:
             return show.progress(self.c, self.app, workspace)
-        return {**self.everything(workspace), **self._prompt(workspace)}
+        return {self.c.seen: workspace.ended, **self.everything(workspace), **self._prompt(workspace)}
 
     def _prompt(self, workspace: Workspace) -> dict[Any, Any]:
         """A first text once there are words; what somebody wrote stays."""
@@ -147,15 +158,17 @@ class Page:
     def _upload(self, key: Any, file: dict[str, Any] | None) -> dict[Any, Any]:
         """Take an uploaded file, as Gradio describes it."""
         workspace = self.workspace(key)
-        try:
-            self.app.upload(workspace, None if file is None else file["path"])
-        except UceError as error:
-            gr.Warning(escape(friendly(error)), title="This picture cannot be used")
+        path = None if file is None else file["path"]
+        self.attempt(workspace, "This picture cannot be used", lambda: self.app.upload(workspace, path))
         return {**self.everything(workspace), self.c.upload: None}
 
-    def _step_seen(self, number: int) -> Callable[[Any], None]:
-        def handle(key: Any) -> None:
-            self.workspace(key).step = number
+    def _step_seen(self, number: int) -> Callable[[Any, int], None]:
+        def handle(key: Any, seen: int) -> None:
+            workspace = self.app.workspaces.get(key)
+            if (
+                workspace is not None and seen >= 0
+            ):  # before the page is loaded its first step is none that anybody chose
+                workspace.step = number
 
         return handle
 
@@ -167,6 +180,9 @@ class Page:
 
         return handle
 
+    def _click(self, workspace: Workspace, said: Said) -> None:
+        self.app.click(workspace, said.number("x"), said.number("y"), said.text("how"))
+
     def _paint(self, *, new: bool) -> Callable[[Any], Any]:
         """Show the brush, with the thing's mask as paint or with none."""
 
@@ -177,9 +193,9 @@ class Page:
                 return gr.skip()
             thing = None if new else find(picture.things, workspace.selected)
             return {
-                c.viewing: gr.Row(visible=False),
+                c.editing: gr.Column(visible=False),
                 c.painting: gr.Column(visible=True),
-                c.editor: brush_value(picture, thing),
+                c.sheet: brush_value(picture, thing),
                 c.painted_name: None if thing is None else thing.name,
             }
 
@@ -188,32 +204,62 @@ class Page:
     def _keep(self, key: Any, value: dict[str, Any] | None, name: str | None) -> Any:
         """Take what was painted; where that cannot be, the brush stays, with its strokes."""
         workspace = self.workspace(key)
-        try:
-            self.app.paint(workspace, value, name)
-        except UceError as error:
-            gr.Warning(escape(friendly(error)), title="Not yet")
-            return gr.skip()
-        return self.everything(workspace)
+        problem = "This shape cannot be used"
+        done, _ = self.attempt(workspace, problem, lambda: self.app.paint(workspace, value, name))
+        return self.everything(workspace) if done else show.toasts(self.c, workspace)
 
-    def _insert(self, key: Any, prompt: str, where: gr.SelectData) -> str:
+    def _insert(self, workspace: Workspace, said: Said, prompt: str) -> dict[Any, Any]:
         """Put the clicked word at the end of the text."""
-        names = [thing.name for p in self.workspace(key).pictures if p.run for thing in p.learned_things]
-        word = f"<{names[where.index]}>" if where.index < len(names) else ""
+        number, words = said.number("number"), workspace.words
+        word = f"<{words[number].name}>" if 0 <= number < len(words) else ""
         text = prompt.rstrip()
-        return f"{text}{' and' if text.endswith('>') else ''} {word}" if text else f"a photo of {word}"
+        longer = f"{text}{' and' if text.endswith('>') else ''} {word}" if text else f"a photo of {word}"
+        return {self.c.prompt: longer}
+
+    def _drawing(self, workspace: Workspace, said: Said, count: float, steps: float) -> dict[Any, Any]:
+        """A button of a drawing: show it large, draw more like it, or take its text and seed to change the text."""
+        number, act = said.number("number"), said.text("act")
+        if act == "vary":
+            self.app.vary(workspace, number, count, steps)
+            return {}
+        drawing = self.app.drawing(workspace, number)
+        workspace.opened = drawing
+        if act == "again":
+            workspace.say("Text and seed are taken over", "Change the text and press Draw: the chance stays the same.")
+            return {self.c.prompt: drawing.prompt, self.c.seed: drawing.seed, self.c.count: 1}
+        return {}
 
     def _forget(self, key: Any) -> dict[Any, Any]:
-        try:
-            self.app.forget(self.workspace(key))
-        except UceError as error:
-            gr.Warning(escape(friendly(error)), title="Not yet")
-            return self.everything(self.workspace(key))
-        gr.Info("Everything is deleted.")
+        workspace = self.workspace(key)
+        problem = "Not everything is deleted yet"
+        done, _ = self.attempt(workspace, problem, lambda: self.app.forget(workspace))
+        if not done:
+            return self.everything(workspace)
         workspace = self.app.workspaces.new()
+        workspace.say("Everything is deleted", "Your pictures, words and drawings are gone from the server.")
         return {self.key: workspace.id, **self.everything(workspace), self.c.prompt: "", self.c.form: 1}
 
 
-Page._insert.__annotations__["where"] = gr.SelectData
+class Said:
+    """What an event of the page says: anything at all, since a browser sends it."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data if isinstance(data, dict) else {}
+
+    def number(self, key: str) -> int:
+        """A number, rounded down.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        value = self.data.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
+            raise ConfigError("that click did not arrive; try again")
+        return int(value // 1)
+
+    def text(self, key: str) -> str:
+        """A text, "" where there is none."""
+        return str(self.data.get(key, ""))
 
 
 def build(app: App) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -10,15 +9,21 @@ import gradio as gr
 
 from uce.ui.app import App
 from uce.ui.bundle import bundle_of
-from uce.ui.jobs import CANCELLED, FAILED, QUEUED, Job
+from uce.ui.gallery import drawings_html, pictures_html, progress_html, samples_html, words_html
+from uce.ui.jobs import CANCELLED, FAILED, QUEUED, Job, in_words
 from uce.ui.layout import Controls
-from uce.ui.pictures import overlay, samples_of, words
-from uce.ui.workspace import PictureWork, Workspace
+from uce.ui.picture_work import PictureWork
+from uce.ui.sheet import sheet_value
+from uce.ui.workspace import Workspace
 
 Updates = dict[Any, Any]
+MINI_WARNING = (
+    "Is this a photo? The model mini, which this server uses, knows none: its words will draw nonsense. Start the "
+    "server with a Stable Diffusion model for photos: uce ui --model sd2.1"
+)
 LEARNING_TEXT = (
-    "<p>The words are being learned. Samples appear below and get better; the first ones may show nothing yet. You can "
-    "close or reload this page: the work goes on.</p>"
+    "<h2>The words are being learned</h2><p>Samples appear below and get better; the first ones may show nothing yet. "
+    "You can close or reload this page: the work goes on. <b>Stop</b> keeps what is learned so far.</p>"
 )
 
 
@@ -26,37 +31,42 @@ def everything(c: Controls, app: App, workspace: Workspace) -> Updates:
     """All controls, as after loading the page."""
     picture = workspace.picture
     return {
-        **progress(c, app, workspace),
-        **_steps(c, workspace, picture),
-        **_things(c, workspace, picture),
+        **_steps(c, app, workspace, picture),
+        **_things(c, app, workspace, picture),
         **_learned(c, workspace, picture),
         **_drawing(c, workspace),
+        **progress(c, app, workspace),
     }
 
 
 def progress(c: Controls, app: App, workspace: Workspace) -> Updates:
     """What changes while a job runs."""
-    job = workspace.job
+    job, picture = workspace.job, workspace.picture
     shown = job is not None and (job.active or job.status in (FAILED, CANCELLED))
     updates: Updates = {
-        c.status: gr.HTML(status_html(app, job) if job is not None and shown else "", visible=shown),
+        c.status: gr.HTML(status_html(app, workspace, job) if job is not None and shown else "", visible=shown),
         c.stop: gr.Button(visible=workspace.busy, interactive=job is not None and not job.stopping),
         c.timer: gr.Timer(active=workspace.busy),
     }
-    if job is not None and job.kind == "learn" and job.active:
-        updates[c.losses] = loss_plot(job)
-        updates[c.samples] = gr.Gallery(newest_first(job.samples), label="What the words draw so far")
-        updates[c.learn_text] = gr.HTML(LEARNING_TEXT)
+    mine = workspace.works_on(picture)
+    if mine is not None and mine.kind == "learn":
+        updates[c.losses] = loss_plot(tuple(mine.losses), moving=True)
+        updates[c.samples] = progress_html(mine.samples)
+        updates[c.learn_text] = LEARNING_TEXT
     return updates
 
 
-def status_html(app: App, job: Job) -> str:
+def status_html(app: App, workspace: Workspace, job: Job) -> str:
     """A line and a bar."""
     if job.status == FAILED:
-        return f"<div class='uce-bad' role='alert'>{escape(job.problem)}</div>"
+        return f"<div class='uce-bad' role='alert'><b>{escape(job.title)}</b> {escape(job.problem)}</div>"
     if job.status == CANCELLED:
         return f"<div class='uce-quiet' role='status'>{escape(job.title)}: stopped.</div>"
     note = _waiting(app, job) if job.status == QUEUED else "stopping" if job.stopping else job.note
+    if job.left is not None and not job.stopping:
+        note = f"{note}, {in_words(job.left)}"
+    if more := len(workspace.waiting) - 1:
+        note += f"; {_count(more, 'job')} of yours after it"
     percent = round(100 * job.share)
     return (
         f"<div role='status'><b>{escape(job.title)}</b> <span class='uce-quiet'>{escape(note)}</span></div>"
@@ -69,77 +79,78 @@ def _waiting(app: App, job: Job) -> str:
     if not app.queue.ready:
         return "the model is being loaded"
     ahead = app.queue.ahead(job)
-    return f"waiting: {_count(ahead, 'job')} before yours" if ahead else "next in line"
+    return f"waiting: {_count(ahead, 'job')} before it" if ahead else "next in line"
 
 
-def newest_first(samples: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
-    """Samples of the last update first; those of one update stay in order."""
-    ages = list(dict.fromkeys(caption.partition(",")[2] for _, caption in samples))
-    return sorted(samples, key=lambda sample: -ages.index(sample[1].partition(",")[2]))
+def loss_plot(losses: tuple[tuple[int, float], ...], *, moving: bool = False) -> Any:
+    """The curve of what learns (`moving`) or learned; hidden before its third update."""
+    from uce.ui.gallery import curve_html
 
-
-def loss_plot(job: Job | None) -> Any:
-    """The curve of the job that learns or learned; hidden before its third update."""
-    losses = tuple(job.losses) if job is not None and job.kind == "learn" else ()
-    if job is not None and job.active:
+    if moving:
         losses = losses[: len(losses) - len(losses) % max(1, len(losses) // 16)]  # drawing takes time from learning
     return gr.HTML(curve_html(losses) if len(losses) > 2 else "", visible=len(losses) > 2)
 
 
-@lru_cache(maxsize=16)
-def curve_html(losses: tuple[tuple[int, float], ...]) -> str:
-    """(update, loss) as the report draws it, with what it shows in words."""
-    from uce.reporting.plots import loss_plot as drawn
-
-    updates, values = zip(*losses, strict=True)
-    span = max(1, len(values) // 12)
-    first, last = sum(values[:span]) / span, sum(values[-span:]) / span
-    text = f"from {first:.3g} to {last:.3g} in {updates[-1]} updates"
-    plot = drawn("total", updates, values, ("",) * len(values))
-    return (
-        f"<figure role='img' aria-label='Error while learning: {text}'><h3>Error while learning</h3>{plot}"
-        f"<figcaption>{text}; lower is better</figcaption></figure>"
-    )
-
-
-def _steps(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
+def _steps(c: Controls, app: App, workspace: Workspace, picture: PictureWork | None) -> Updates:
+    """Where the page is, and which steps can be gone to: whatever this picture, or for drawing any, ever reached."""
+    learning = workspace.works_on(picture)
+    reached = picture is not None and (picture.run is not None or picture.stopped is not None)
     return {
-        c.steps: gr.Walkthrough(selected=workspace.step),
-        c.pictures: gr.Gallery(
-            [(one.pixels, one.name) for one in workspace.pictures],
-            visible=bool(workspace.pictures),
-            selected_index=None,
-        ),
-        c.find_again: gr.Button(interactive=picture is not None and not workspace.busy),
-        c.preset: workspace.chosen.preset,
+        c.steps: gr.Tabs(selected=workspace.step),
+        c.step_things: gr.Tab(interactive=picture is not None),
+        c.step_learn: gr.Tab(interactive=reached or (learning is not None and learning.kind == "learn")),
+        c.step_draw: gr.Tab(interactive=bool(workspace.runs or workspace.drawings)),
+        c.pictures: gr.HTML(pictures_html(workspace), visible=bool(workspace.pictures)),
+        c.find_again: gr.Button(interactive=picture is not None and learning is None),
+        c.preset: workspace.chosen.preset or app.menu.presets[0],
+        c.log: log_html(workspace),
     }
 
 
-def _things(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
+def toasts(c: Controls, workspace: Workspace) -> Updates:
+    """What was said since the page was last brought up to date; nothing where nothing was, so that notes stay."""
+    notes = "".join(
+        f"<div class='uce-toast{' uce-bad' * m.bad}'><b>{escape(m.title)}</b><p>{escape(m.text)}</p>"
+        "<button type='button' aria-label='Close'>&times;</button></div>"
+        for m in workspace.unseen()
+    )
+    return {c.toasts: notes} if notes else {}
+
+
+def log_html(workspace: Workspace) -> str:
+    """What was said, the newest first."""
+    lines = "".join(
+        f"<li><time>{m.at}</time> <b>{escape(m.title)}</b> {escape(m.text)}</li>" for m in workspace.messages
+    )
+    return f"<ol class='uce-log'>{lines}</ol>" if lines else "<p class='uce-quiet'>None.</p>"
+
+
+def _things(c: Controls, app: App, workspace: Workspace, picture: PictureWork | None) -> Updates:
     things = picture.things if picture is not None else ()
-    names = [thing.name for thing in things]
+    names = [(thing.title, thing.name) for thing in things]
     wanted = [thing.name for thing in things if thing.wanted]
-    chosen = workspace.selected in names
-    free = not workspace.busy
-    text = f"Learn {_count(len(wanted), 'word')}" if wanted else "Tick a thing to learn"
+    chosen = next((thing for thing in things if thing.name == workspace.selected), None)
+    free = workspace.works_on(picture) is None
     shown = picture is not None and picture.is_found
+    text = f"Learn {_count(len(wanted), 'word')}" if wanted else "Tick a thing to learn"
+    others = [pair for pair in names if pair[1] != workspace.selected]
+    editable = chosen is not None and free
     return {
-        c.overlay: gr.Image(
-            overlay(picture, workspace.selected) if picture is not None and shown else None, visible=shown
-        ),
+        c.sheet: gr.HTML(sheet_value(picture, workspace.selected) if picture and shown else None, visible=shown),
         c.things_text: gr.HTML(things_html(picture)),
+        c.warning: warning(app, picture),
         c.ticked: gr.CheckboxGroup(choices=names, value=wanted, visible=bool(names), interactive=free),
         c.learn: gr.Button(text, interactive=bool(wanted) and free),
-        c.selected: gr.Dropdown(choices=names, value=workspace.selected if chosen else None, interactive=free),
-        c.name: gr.Textbox(workspace.selected if chosen else "", interactive=chosen and free),
-        c.other: gr.Dropdown(
-            choices=[n for n in names if n != workspace.selected], value=None, interactive=len(names) > 1 and free
+        c.selected: gr.Dropdown(choices=names, value=chosen.name if chosen else None, interactive=free),
+        c.name: gr.Textbox(
+            chosen.title if chosen else "", interactive=editable, info=f"in prompts: <{chosen.name}>" if chosen else ""
         ),
-        **{button: gr.Button(interactive=chosen and free) for button in (c.rename, c.split, c.delete, c.correct)},
+        c.other: gr.Dropdown(choices=others, value=None, interactive=len(names) > 1 and free),
+        **{button: gr.Button(interactive=editable) for button in (c.rename, c.split, c.delete, c.correct)},
         c.merge: gr.Button(interactive=len(names) > 1 and free),
-        c.undo: gr.Button(interactive=free and picture is not None and bool(picture.earlier)),
+        c.undo: gr.Button(visible=free and picture is not None and bool(picture.earlier)),
         c.add: gr.Button(interactive=shown and free),
-        c.viewing: gr.Row(visible=True),
+        c.editing: gr.Column(visible=True),
         c.painting: gr.Column(visible=False),
     }
 
@@ -150,8 +161,8 @@ def things_html(picture: PictureWork | None) -> str:
         return "<h2>No things yet</h2><p>Go to <b>Picture</b> and drop one first.</p>"
     if not picture.things:
         return (
-            "<h2>Nothing stood out</h2><p>Open <b>Change the things</b> below and paint what you mean, or try a "
-            "picture with a calmer background.</p>"
+            "<h2>Nothing found</h2><p>Nothing stands out in this picture. Press <b>New thing</b> and click on what you "
+            "mean, paint it (below), or try a picture with a calmer background.</p>"
         )
     count = len(picture.things)
     title = f"{_count(count, 'thing')} found" if not picture.earlier else _count(count, "thing")
@@ -161,42 +172,66 @@ def things_html(picture: PictureWork | None) -> str:
     return f"<h2>{title}</h2><p>{next_step}</p>"
 
 
+def warning(app: App, picture: PictureWork | None) -> Any:
+    """What the localisation warned of; else, before somebody's own picture, what `mini` cannot do."""
+    text = ""
+    if picture is not None and picture.is_found:
+        text = " ".join(picture.warnings) or (MINI_WARNING if app.model == "mini" and not picture.ours else "")
+    return gr.HTML(f"<div class='uce-warn' role='note'>{escape(text)}</div>" if text else "", visible=bool(text))
+
+
 def _learned(c: Controls, workspace: Workspace, picture: PictureWork | None) -> Updates:
-    job = workspace.job
-    if job is not None and job.kind == "learn" and job.active:
-        return {c.go_draw: gr.Button(visible=False)}
+    working = workspace.works_on(picture)
+    learning = working is not None and working.kind == "learn"
+    stopped = picture.stopped if picture is not None and working is None else None
     learned = picture is not None and picture.run is not None
     text = "<h2>No words yet</h2><p>Go to <b>Things</b>, tick some, and press <b>Learn</b>.</p>"
     if picture is not None and learned:
-        names = ", ".join(f"<code>&lt;{escape(thing.name)}&gt;</code>" for thing in picture.learned_things)
+        names = ", ".join(f"<code>&lt;{escape(t.name)}&gt;</code>" for t in picture.learned_things)
         count = _count(len(picture.learned_things), "new word")
         text = f"<h2>Done: you have {count}</h2><p>{names}. Below is what they draw.</p>"
+    elif stopped:
+        text = ""
     return {
         c.learn_text: gr.HTML(text),
-        c.losses: loss_plot(job),
-        c.samples: gr.Gallery(samples_of(picture) if picture is not None else [], label="What the words draw"),
-        c.go_draw: gr.Button(visible=learned),
+        c.stopped_text: gr.HTML(_stopped_html(stopped) if stopped else "", visible=stopped is not None),
+        c.use: gr.Button(visible=stopped is not None),
+        c.go_on: gr.Button(visible=stopped is not None),
+        c.losses: loss_plot(picture.losses if picture is not None else ()),
+        c.samples: gr.HTML(progress_html(stopped.samples) if stopped else samples_html(picture) if picture else ""),
+        c.go_draw: gr.Button(visible=learned and not learning),
     }
 
 
+def _stopped_html(stopped: Any) -> str:
+    names = ", ".join(f"<code>&lt;{escape(thing.name)}&gt;</code>" for thing in stopped.things)
+    return (
+        f"<h2>Stopped after {stopped.update} of {stopped.total} updates</h2><p>Nothing is lost: use {names} as they "
+        "are now, or go on from here.</p>"
+    )
+
+
 def _drawing(c: Controls, workspace: Workspace) -> Updates:
-    bundle = bundle_of(workspace)
+    bundle, opened = bundle_of(workspace), workspace.opened
+    there = opened is not None and opened in workspace.drawings and opened.path.is_file()
     return {
-        c.words: gr.Gallery(
-            words(workspace.pictures),
-            label="Your words: click to put one into the text" if workspace.runs else "No words yet: learn some first",
+        c.words: gr.HTML(words_html(workspace)),
+        c.draw: gr.Button(interactive=bool(workspace.runs)),
+        c.opened: gr.Image(
+            str(opened.path) if opened and there else None,
+            label=f"{opened.prompt}, seed {opened.seed}" if opened and there else None,
+            visible=there,
         ),
-        c.draw: gr.Button(interactive=bool(workspace.runs) and not workspace.busy),
-        c.drawings: gr.Gallery([(str(path), prompt) for path, prompt in workspace.drawings if path.is_file()]),
-        c.download: gr.DownloadButton(
-            value=None if bundle is None else str(bundle), interactive=bundle is not None and not workspace.busy
-        ),
+        c.drawings: gr.HTML(drawings_html(workspace)),
+        c.download: gr.DownloadButton(value=None if bundle is None else str(bundle), interactive=bundle is not None),
     }
 
 
 def first_prompt(workspace: Workspace) -> str:
-    """Something to draw that shows how it is done."""
-    names = [thing.name for picture in workspace.pictures if picture.run for thing in picture.learned_things]
+    """Something to draw that shows how it is done: with a word of the picture that is shown, where it has some."""
+    here = workspace.picture
+    pictures = ([here] if here is not None and here.run is not None else []) + workspace.pictures
+    names = [thing.name for picture in pictures if picture.run for thing in picture.learned_things]
     return f"a photo of <{names[0]}>" if names else ""
 
 

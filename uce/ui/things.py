@@ -6,7 +6,6 @@ Legend: H, W the picture's pixels.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from uce.core.errors import ConfigError, StageInputError
-from uce.core.runs.token_names import token_stem
+from uce.ui.names import clean_title, free_title, free_word
 
 Array = np.ndarray[Any, Any]
 SMALLEST = 0.0005
@@ -27,15 +26,20 @@ class Thing:
 
     Attributes:
         index: number of its mask; a changed mask gets a new one.
-        name: of its token, without angle brackets.
+        name: of its token, without angle brackets; nothing else of the person has it.
         mask: bool (H, W).
         wanted: whether a token is to be learned for it.
+        title: what people call it, in any script; nothing else in the picture is called so.
     """
 
     index: int
     name: str
     mask: Array
     wanted: bool = True
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
 
 
 Things = tuple[Thing, ...]
@@ -62,22 +66,10 @@ def thing_at(things: Things, x: int, y: int) -> Thing | None:
     return None
 
 
-def clean_name(text: str) -> str:
-    """What a person types -> a name that a token may have: "My Cup!" -> "my-cup".
-
-    Raises:
-        ConfigError: nothing usable is left.
-    """
-    stem = re.sub(r"[^a-z0-9_]+", "-", text.strip().lower()).strip("-_")[:41]
-    if not stem:
-        raise ConfigError("give a name of letters or digits, such as cup")
-    token_stem(f"<{stem}>")
-    return stem
-
-
-def free_name(taken: Collection[str]) -> str:
-    """The first of thing1, thing2, ... that nobody has."""
-    return next(name for name in (f"thing{n}" for n in range(1, 10**6)) if name not in taken)
+def new_thing(index: int, mask: Array, things: Things, taken: Collection[str], picture: str) -> Thing:
+    """A thing under the first free title of the picture and a word that nothing else has."""
+    title = free_title({thing.title for thing in things})
+    return Thing(index, free_word(title, taken, picture), mask, title=title)
 
 
 def tick(things: Things, names: Collection[str]) -> Things:
@@ -85,32 +77,33 @@ def tick(things: Things, names: Collection[str]) -> Things:
     return tuple(replace(thing, wanted=thing.name in names) for thing in things)
 
 
-def rename(things: Things, name: str | None, text: str, taken: Collection[str]) -> Things:
+def rename(things: Things, name: str | None, text: str, taken: Collection[str], picture: str) -> Things:
     """Call a thing something else.
 
     Args:
-        taken: names that things have anywhere in this session.
+        taken: words of things anywhere in this session. picture: the ASCII name of this one.
 
     Raises:
-        ConfigError: no usable name, or one that is taken.
+        ConfigError: no usable name, or one that another thing of the picture has.
     """
-    thing, new = find(things, name), clean_name(text)
-    if new != thing.name and new in taken:
-        raise ConfigError(f"another thing is called {new} already; choose another name")
-    return _put(things, thing, replace(thing, name=new))
+    thing, title = find(things, name), clean_title(text)
+    if any(other.title.casefold() == title.casefold() for other in things if other is not thing):
+        raise ConfigError(f"another thing is called {title} already; choose another name")
+    word = free_word(title, set(taken) - {thing.name}, picture)
+    return _put(things, thing, replace(thing, name=word, title=title))
 
 
 def merge(things: Things, name: str | None, other: str | None) -> Things:
     """Make two things one, under the first one's name."""
     first = find(things, name)
     if other is None or other == name:
-        raise ConfigError(f"choose the thing that {first.name} is to be merged with")
+        raise ConfigError(f"choose the thing that {first.title} is to be merged with")
     second = find(things, other)
     joined = replace(first, index=_free_index(things), mask=first.mask | second.mask, wanted=True)
     return _put(tuple(one for one in things if one is not second), first, joined)
 
 
-def split(things: Things, name: str | None, taken: Collection[str]) -> Things:
+def split(things: Things, name: str | None, taken: Collection[str], picture: str) -> Things:
     """Make one thing two: its separate pieces where it has some, otherwise by colour and place.
 
     Raises:
@@ -119,10 +112,10 @@ def split(things: Things, name: str | None, taken: Collection[str]) -> Things:
     thing = find(things, name)
     parts = [part for part in _pieces(thing.mask) or _halves(thing.mask) if part.any()]
     if len(parts) < 2:
-        raise StageInputError(f"{thing.name} is too small to be split")
+        raise StageInputError(f"{thing.title} is too small to be split")
     index = _free_index(things)
     one = replace(thing, index=index, mask=parts[0])
-    two = Thing(index + 1, free_name(taken), parts[1])
+    two = new_thing(index + 1, parts[1], things, taken, picture)
     return tuple(new for old in things for new in ((one, two) if old is thing else (old,)))
 
 
@@ -132,7 +125,7 @@ def delete(things: Things, name: str | None) -> Things:
     return tuple(thing for thing in things if thing is not gone)
 
 
-def draw(things: Things, name: str | None, mask: Array, taken: Collection[str]) -> Things:
+def draw(things: Things, name: str | None, mask: Array, taken: Collection[str], picture: str) -> Things:
     """Give a thing the shape that was drawn, or add a new one (`name` None); others give way where they overlap.
 
     Raises:
@@ -149,10 +142,16 @@ def draw(things: Things, name: str | None, mask: Array, taken: Collection[str]) 
         if left.mean() >= SMALLEST
     }
     if target is None:
-        return (*kept.values(), Thing(index, free_name(taken), mask))
+        return (*kept.values(), new_thing(index, mask, things, taken, picture))
     drawn = replace(target, index=index, mask=mask, wanted=True)
     order = [drawn if one is target else kept.get(one.name) for one in things]
     return tuple(one for one in order if one is not None)
+
+
+def reshape(things: Things, name: str, mask: Array) -> Things:
+    """Give a thing another mask; the others keep theirs."""
+    thing = find(things, name)
+    return _put(things, thing, replace(thing, index=_free_index(things), mask=mask, wanted=True))
 
 
 def _put(things: Things, old: Thing, new: Thing) -> Things:

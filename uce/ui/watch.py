@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from uce.core.flow.events import Enough
 from uce.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -29,11 +31,21 @@ SAMPLE_STEPS, MAX_SAMPLES = 10, 4
 
 
 class Watcher:
-    """An observer that belongs to one job. It never changes a result; raising `Cancelled` ends the run."""
+    """An observer that belongs to one job. It never changes a result; raising `Cancelled` ends the run.
 
-    def __init__(self, job: Job, sample: bool = True) -> None:
-        self.job = job
-        self.due = list(SAMPLE_AT) if sample else []
+    Args:
+        sample: draw on the way.
+        titles: token -> what people call its thing.
+        enough: end the training after its next update, with what is learned then.
+    """
+
+    def __init__(
+        self, job: Job, *, sample: bool = True, enough: bool = False, titles: Mapping[str, str] | None = None
+    ) -> None:
+        self.job, self.enough, self.titles = job, enough, titles or {}
+        self.due = list(SAMPLE_AT) if sample and not enough else []
+        self.total = 0
+        self._first: tuple[int, float] | None = None
         self.backbone: Any = None
 
     @hookimpl
@@ -45,7 +57,7 @@ class Watcher:
         self.job.check()
         stage = event.stage.partition("-")[0]
         self.job.note = STAGE_TEXT.get(stage, stage)
-        self.job.share = max(self.job.share, STAGE_SHARE.get(stage, 0.0))
+        self.job.share, self.job.left = max(self.job.share, STAGE_SHARE.get(stage, 0.0)), None
 
     @hookimpl
     def uce_stage_finished(self, event: StageFinished) -> None:
@@ -53,7 +65,7 @@ class Watcher:
 
     @hookimpl
     def uce_step(self, event: Step) -> None:
-        self.job.check()
+        self.total = event.total
         done = event.update / max(1, event.total)
         begin = STAGE_SHARE["optimizer"]
         self.job.share = begin + (LEARNED - begin) * done
@@ -61,9 +73,22 @@ class Watcher:
         total = event.losses.get("total", next(iter(event.losses.values()), None))
         if total is not None:
             self.job.losses.append((event.update, float(total)))
+        self.job.left = self._left(event)
+        self.job.check()
+        if self.enough:
+            raise Enough
         if self.due and done >= self.due[0]:
             self.due = [share for share in self.due if share > done]
             self._draw_samples(event)
+
+    def _left(self, event: Step) -> float | None:
+        """Seconds until the last update, at the speed so far; None at the first one."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self.due = (event.update, now), [s for s in self.due if s * event.total >= event.update]
+            return None
+        update, begun = self._first
+        return (now - begun) / (event.update - update) * (event.total - event.update)
 
     @hookimpl
     def uce_run_finished(self, event: RunFinished) -> None:
@@ -73,6 +98,8 @@ class Watcher:
         """One picture of each of the first few tokens; what goes wrong here must not cost the run."""
         if event.tokens is None:
             return
+        from uce.ui.pictures import address
+
         started = time.perf_counter()
         tokens = event.tokens()
         for token in list(tokens)[:MAX_SAMPLES]:
@@ -82,6 +109,6 @@ class Watcher:
             except Exception:
                 self.due = []
                 return
-            self.job.samples.append((pictures[0], f"{token.strip('<>')}, after {event.update}"))
+            self.job.samples.append((address(pictures[0]), f"{self.titles.get(token, token)}, after {event.update}"))
         if time.perf_counter() - started > 60:  # a large model on a slow machine: rather learn than draw
             self.due = []

@@ -8,16 +8,17 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uce.core.errors import ConfigError
 from uce.core.files.pictures import RgbArray
-from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
 from uce.ui.menu import Chosen
-from uce.ui.things import Things
+from uce.ui.names import Word, clean_title, free_stem
+from uce.ui.picture_work import Drawing, PictureWork
 
 if TYPE_CHECKING:
     from uce.ui.jobs import Job
@@ -25,66 +26,19 @@ if TYPE_CHECKING:
 MAX_PICTURES = 20
 MAX_WORKSPACES = 200
 KEEP_SECONDS = 12 * 3600
-MAX_UNDO = 30
+MAX_MESSAGES = 200
+MAX_JOBS = 40
 _ID = re.compile(r"[A-Za-z0-9_-]{20,64}")
 
 
-@dataclass(eq=False)
-class PictureWork:
-    """One picture and what became of it.
+@dataclass(frozen=True)
+class Message:
+    """Something that was said to a person: `at` is the server's time of day; `bad` is what could not be done."""
 
-    Attributes:
-        name: the file's, made safe.
-        folder: found/ and learned/ in it are run folders.
-        pixels: uint8 (H, W, 3).
-        things: as they are now. earlier: what undo goes back to. learned_things: those that words were learned for.
-    """
-
-    name: str
-    folder: Path
-    pixels: RgbArray
-    things: Things = ()
-    earlier: list[Things] = field(default_factory=list)
-    learned_things: Things = ()
-
-    @property
-    def file(self) -> Path:
-        return self.folder / f"{self.name}.png"
-
-    @property
-    def found(self) -> Path:
-        return self.folder / "found"
-
-    @property
-    def is_found(self) -> bool:
-        return (self.found / "run.json").is_file()
-
-    @property
-    def run(self) -> Run | None:
-        """The learned words, where there are any."""
-        folder = RunFolder(self.folder / "learned")
-        return Run(folder) if folder.is_run else None
-
-    @property
-    def changed(self) -> bool:
-        """Words were learned, and the things that are ticked are others now."""
-        wanted = [(t.index, t.name) for t in self.things if t.wanted]
-        return self.run is not None and wanted != [(t.index, t.name) for t in self.learned_things]
-
-    def edit(self, things: Things) -> None:
-        """Take an edited state; the last one can be had back."""
-        self.earlier = [*self.earlier, self.things][-MAX_UNDO:]
-        self.things = things
-
-    def undo(self) -> None:
-        """The state before.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        if not self.earlier:
-            raise ConfigError("there is nothing to undo")
-        self.things = self.earlier.pop()
+    at: str
+    title: str
+    text: str
+    bad: bool = False
 
 
 @dataclass(eq=False)
@@ -95,7 +49,11 @@ class Workspace:
         current: number of the picture that is shown.
         selected: name of the thing that is edited.
         step: of the page, 1 to 4.
-        drawings: (file, prompt), the newest first.
+        jobs: those that wait or run, and the last ones that did.
+        ended: how many are over.
+        drawings: the newest first. opened: the one that is shown large.
+        next_seed: the first that no drawing had yet.
+        messages: what was said, the newest first.
     """
 
     id: str
@@ -104,9 +62,14 @@ class Workspace:
     current: int = 0
     selected: str | None = None
     step: int = 1
-    job: Job | None = None
+    jobs: list[Job] = field(default_factory=list)
+    ended: int = 0
     chosen: Chosen = field(default_factory=Chosen)
-    drawings: list[tuple[Path, str]] = field(default_factory=list)
+    drawings: list[Drawing] = field(default_factory=list)
+    opened: Drawing | None = None
+    next_seed: int = 0
+    messages: list[Message] = field(default_factory=list)
+    _unseen: list[Message] = field(default_factory=list)
     used: float = field(default_factory=time.monotonic)
 
     @property
@@ -114,8 +77,38 @@ class Workspace:
         return self.pictures[self.current] if 0 <= self.current < len(self.pictures) else None
 
     @property
+    def waiting(self) -> list[Job]:
+        """Jobs that are not over, the one that runs first."""
+        return [job for job in self.jobs if job.active]
+
+    @property
+    def job(self) -> Job | None:
+        """The one that runs or is next; where all are over, the last one."""
+        return next(iter([*self.waiting, *self.jobs[-1:]]), None)
+
+    @property
     def busy(self) -> bool:
-        return self.job is not None and self.job.active
+        return bool(self.waiting)
+
+    def works_on(self, picture: PictureWork | None) -> Job | None:
+        """The job that is about a picture, waiting or running."""
+        return next((job for job in self.waiting if picture is not None and job.picture is picture), None)
+
+    def add_job(self, job: Job) -> None:
+        """Remember a job that was submitted."""
+        self.jobs = [*self.jobs, job][-MAX_JOBS:]
+
+    def say(self, title: str, text: str, *, bad: bool = False, shown: bool = False) -> None:
+        """Keep what is said to the person; unless it is `shown` already, the page shows it once, too."""
+        message = Message(time.strftime("%H:%M:%S"), title, text, bad)
+        self.messages = [message, *self.messages][:MAX_MESSAGES]
+        if not shown:
+            self._unseen = [*self._unseen, message]
+
+    def unseen(self) -> list[Message]:
+        """What the page has not shown yet; it counts as shown from now on."""
+        found, self._unseen = self._unseen, []
+        return found
 
     @property
     def taken(self) -> set[str]:
@@ -124,12 +117,17 @@ class Workspace:
         return names | {thing.name for picture in self.pictures for thing in picture.learned_things}
 
     @property
+    def words(self) -> list[Word]:
+        """All learned words."""
+        return [Word(t.name, t.title, p.title) for p in self.pictures if p.run is not None for t in p.learned_things]
+
+    @property
     def runs(self) -> list[Run]:
         """Learned words of all pictures."""
         return [run for run in (picture.run for picture in self.pictures) if run is not None]
 
     def add_picture(self, pixels: RgbArray, name: str) -> PictureWork:
-        """Keep a new picture and show it.
+        """Keep a new picture.
 
         Raises:
             ConfigError: there are too many.
@@ -140,21 +138,34 @@ class Workspace:
 
         if len(self.pictures) >= MAX_PICTURES:
             raise ConfigError(f"there are {MAX_PICTURES} pictures already; download your work and begin anew")
-        stem = re.sub(r"[^a-z0-9]+", "-", Path(name).stem.lower()).strip("-")[:30] or "picture"
-        stems = {picture.name for picture in self.pictures}
-        stem = next(s for s in (stem, *(f"{stem}-{n}" for n in range(2, 99))) if s not in stems)
-        work = PictureWork(stem, self.folder / f"picture-{len(self.pictures)}-{secrets.token_hex(3)}", pixels)
+        title, taken = _title(Path(name).stem), {picture.name for picture in self.pictures}
+        number = len(self.pictures)
+        folder = self.folder / f"picture-{number}-{secrets.token_hex(3)}"
+        work = PictureWork(free_stem(title, taken), folder, pixels, title=title)
         write_picture(work.file, Image.fromarray(pixels))
         self.pictures.append(work)
-        self.current, self.selected = len(self.pictures) - 1, None
         return work
+
+    def look_at(self, picture: PictureWork, step: int) -> None:
+        """Show a picture."""
+        names = [thing.name for thing in picture.things]
+        self.current, self.step = self.pictures.index(picture), step
+        self.selected = names[0] if names else None
+
+
+def _title(stem: str) -> str:
+    """What a picture is called: its file's name, where it says anything."""
+    try:
+        return clean_title(stem)
+    except ConfigError:
+        return "picture"
 
 
 class Workspaces:
     """All of them, in a folder that is gone when the server stops."""
 
-    def __init__(self, root: Path, keep_seconds: float = KEEP_SECONDS) -> None:
-        self.root, self.keep_seconds = root, keep_seconds
+    def __init__(self, root: Path, keep_seconds: float = KEEP_SECONDS, begin: Callable[[], Chosen] = Chosen) -> None:
+        self.root, self.keep_seconds, self.begin = root, keep_seconds, begin
         self._all: dict[str, Workspace] = {}
         self._lock = threading.Lock()
 
@@ -178,7 +189,7 @@ class Workspaces:
                 if not idle:
                     raise ConfigError("too many people are here just now; try again in a few minutes")
                 self._drop(min(idle, key=lambda workspace: (bool(workspace.pictures), workspace.used)))
-            self._all[key] = Workspace(key, self.root / secrets.token_hex(8))
+            self._all[key] = Workspace(key, self.root / secrets.token_hex(8), chosen=self.begin())
             return self._all[key]
 
     def forget(self, workspace: Workspace) -> None:

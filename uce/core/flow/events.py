@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from uce.core.flow.picture import Picture
 
 
+class Enough(KeyboardInterrupt):
+    """An observer that raises it in `uce_step` ends the training there: what is learned so far is the result."""
+
+
 @dataclass(frozen=True)
 class RunStarted:
     """A run begins, with the model `backbone`. `folder` is None where nothing is written (`uce.localize`)."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from uce.core.errors import DivergedError, StageInputError
 from uce.core.flow.context import Context
 from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.flow.events import Step
+from uce.core.flow.events import Enough, Step
 from uce.core.model.backbone import Backbone
 from uce.core.training.model_weights import ModelWeights
 from uce.core.training.rows import TokenRows
@@ -129,7 +129,14 @@ class UpdateLoop(ABC):
             if len(self.pending) >= self._flush_every:
                 self._flush()
             losses = dict(zip(self.terms, terms.unbind(), strict=True))
-            self.context.emit(Step(update.number, self.total, update.phase, losses, self._tokens))
+            try:
+                self.context.emit(Step(update.number, self.total, update.phase, losses, self._tokens))
+            except Enough:
+                break
+            except KeyboardInterrupt:  # between two updates: nothing is half done, and nothing need be done again
+                if every:
+                    self._save(update.number)
+                raise
             if every and update.number % every == 0:
                 self._save(update.number)
         self._flush()
@@ -221,13 +228,18 @@ class UpdateLoop(ABC):
         merged = {name: value[: len(self.plan.tokens)] for name, value in self.rows.tensors().items()}
         weights = self.weights.tensors() if self.weights else {}
         return any(
-            all(name in tensors and _fits(tensors[name], value) for name, value in (rows | weights).items())
+            all(name in tensors and _fits(tensors[name], value, name) for name, value in (rows | weights).items())
             for rows in (self.rows.tensors(), merged)
-        )
+        ) and all(tensors[f"first.{e}"].shape == tensors[f"second.{e}"].shape for e in self.rows.vectors)
 
 
-def _fits(found: Tensor, wanted: Tensor) -> bool:
-    return found.dtype == wanted.dtype and found.shape == wanted.shape and bool(torch.isfinite(found).all())
+def _fits(found: Tensor, wanted: Tensor, name: str) -> bool:
+    """Whether a tensor is of the right kind; moments of token rows are as wide as the frame that AdamW works in, which
+    is at most as wide as the rows."""
+    moments = name.startswith(("first.", "second."))
+    shapes = found.dim() == 2 and len(found) == len(wanted) and 1 <= found.shape[1] <= wanted.shape[1]
+    fits = shapes if moments else found.shape == wanted.shape
+    return found.dtype == wanted.dtype and fits and bool(torch.isfinite(found).all())
 
 
 def identity_of(facts: str, tensors: Sequence[Tensor], context: Context, backbone: Backbone) -> str:

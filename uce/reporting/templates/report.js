@@ -3,6 +3,13 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
   const photo = document.getElementById("photo");
 
+  // A phone shows what was found; the rest opens when it is asked for, and so does what a link leads to.
+  if (matchMedia("(max-width: 640px)").matches) all("details.fold[open]").forEach((e) => { e.open = false; });
+  all("nav a").forEach((e) => e.addEventListener("click", () => {
+    const fold = document.querySelector(e.getAttribute("href")).closest("details");
+    if (fold) fold.open = true;
+  }));
+
   // Concepts: pointing at one or selecting it marks its outline, its chip and its card.
   const marked = (index) => all(`[data-concept="${index}"]`);
   let chosen = null;

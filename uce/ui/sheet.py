@@ -1,4 +1,4 @@
-"""Painting a thing: what the brush in the browser (brush.html, brush.js) begins with, and what comes back.
+"""The picture with its things, as sheet.html and sheet.js show it: what they begin with, and what comes back.
 
 Gradio's own editor draws with WebGL: without a graphics card a stroke takes seconds, and it uploads its layers anew at
 every update of the page.
@@ -16,9 +16,12 @@ import numpy as np
 from PIL import Image
 
 from uce.core.errors import ImageError
+from uce.core.runs.overlay import concept_colors, inner_point
+from uce.reporting.outline import svg_path
+from uce.ui.picture_work import PictureWork
+from uce.ui.pictures import address
 from uce.ui.things import Array, Thing
 from uce.ui.uploads import MAX_SIDE
-from uce.ui.workspace import PictureWork
 
 PAINT = (255, 64, 129)
 """The brush's colour."""
@@ -26,20 +29,45 @@ MAX_PAINTING = 4_000_000
 """Letters that a painting may have."""
 _PNG = "data:image/png;base64,"
 _HERE = Path(__file__).parent
-TEMPLATE = (_HERE / "brush.html").read_text(encoding="utf-8")
-SCRIPT = (_HERE / "brush.js").read_text(encoding="utf-8")
+TEMPLATE = (_HERE / "sheet.html").read_text(encoding="utf-8")
+SCRIPT = (_HERE / "sheet.js").read_text(encoding="utf-8")
+
+
+def sheet_value(picture: PictureWork, selected: str | None) -> dict[str, Any]:
+    """What the sheet shows: the picture, and every thing's outline."""
+    height, width = picture.pixels.shape[:2]
+    rows = zip(picture.things, concept_colors(len(picture.things)), strict=True)
+    things = [_shown(thing, number, color, thing.name == selected) for number, (thing, color) in enumerate(rows, 1)]
+    return {"picture": picture.address, "width": width, "height": height, "things": things, "painting": None}
 
 
 def brush_value(picture: PictureWork, thing: Thing | None) -> dict[str, Any]:
-    """What the brush begins with: the picture, and the thing's mask as paint."""
+    """What the brush begins with: the sheet with the other things' outlines, and the thing's mask as paint."""
     height, width = picture.pixels.shape[:2]
     mask = None
     if thing is not None:
         layer = np.zeros((height, width, 4), np.uint8)
         layer[thing.mask] = (*PAINT, 255)
-        mask = _address(Image.fromarray(layer), "png")
-    shown = _address(Image.fromarray(picture.pixels), "webp")
-    return {"picture": shown, "mask": mask, "painted": mask, "width": width, "height": height}
+        mask = address(Image.fromarray(layer), "png")
+    sheet = sheet_value(picture, None)
+    others = [one for one in sheet["things"] if thing is None or one["name"] != thing.name]
+    return {**sheet, "things": others, "painting": {"mask": mask}, "painted": mask}
+
+
+def _shown(thing: Thing, number: int, color: tuple[int, int, int], chosen: bool) -> dict[str, Any]:
+    red, green, blue = color
+    row, column = inner_point(thing.mask)
+    return {
+        "name": thing.name,
+        "title": thing.title,
+        "number": number,
+        "color": f"#{red:02x}{green:02x}{blue:02x}",
+        "ink": "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff",
+        "path": svg_path(thing.mask),
+        "at": f"{column:.1f} {row:.1f}",
+        "chosen": chosen,
+        "wanted": thing.wanted,
+    }
 
 
 def read_painting(value: Any, size: tuple[int, int]) -> Array:
@@ -68,10 +96,3 @@ def read_painting(value: Any, size: tuple[int, int]) -> Array:
     if alpha.size != size[::-1]:
         alpha = alpha.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(alpha) > 60
-
-
-def _address(picture: Image.Image, kind: str) -> str:
-    """The picture as a data: address."""
-    data = io.BytesIO()
-    picture.save(data, kind, quality=90)
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from uce.core.errors import ImageError
-from uce.ui.brush import MAX_PAINTING, brush_value, read_painting
+from uce.ui.picture_work import PictureWork
+from uce.ui.sheet import MAX_PAINTING, brush_value, read_painting, sheet_value
 from uce.ui.things import Thing
-from uce.ui.workspace import PictureWork
 
 BEGIN = "data:image/png;base64,"
 
@@ -38,8 +38,22 @@ def test_an_outline_goes_to_the_brush_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_new_thing_begins_without_paint(tmp_path: Path) -> None:
     value = brush_value(PictureWork("a", tmp_path, np.zeros((40, 60, 3), np.uint8)), None)
-    assert value["mask"] is None and not read_painting(value, (40, 60)).any()
+    assert value["painting"] == {"mask": None} and not read_painting(value, (40, 60)).any()
     assert not read_painting(None, (40, 60)).any()
+
+
+def test_the_brush_shows_the_other_things_and_the_sheet_all(tmp_path: Path) -> None:
+    cup, cat = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    cup[5:20, 5:20], cat[10:30, 30:50] = True, True
+    things = (Thing(0, "cup", cup), Thing(1, "cat", cat, wanted=False, title="Katze"))
+    picture = PictureWork("a", tmp_path, np.zeros((40, 60, 3), np.uint8), things=things)
+    shown = sheet_value(picture, "cat")["things"]
+    assert [(one["title"], one["number"], one["chosen"], one["wanted"]) for one in shown] == [
+        ("cup", 1, False, True),
+        ("Katze", 2, True, False),
+    ]
+    assert all(one["path"].startswith("M") for one in shown) and sheet_value(picture, None)["painting"] is None
+    assert [one["name"] for one in brush_value(picture, things[0])["things"]] == ["cat"]
 
 
 def test_a_painting_of_another_size_is_fitted() -> None:
