@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from drawn import two_squares
 from PIL import Image
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -17,7 +17,7 @@ Cli = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(two_squares(48, 64)).save(path)
     return path
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import strangers
+from drawn import two_squares
 from PIL import Image
 from strangers import Site
 
@@ -37,7 +38,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(two_squares(48, 48)).save(path)
     return path
 
 

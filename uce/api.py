@@ -101,11 +101,12 @@ def run(
         out: the run folder.
         resume: continue an interrupted run in `out`.
         overwrite: replace the run in `out`.
-        options: `model` (a name, a path, or a model that is loaded already), `extractor`, `clusterer`, `refiner` (a
-            name, "a+b" or a list; a "+" in front appends to the preset's chain), `initializer`, `optimizer`, `set`
-            (["optimizer.steps=200"], {"optimizer.steps": 200} or {"optimizer": {"steps": 200}}), `config`, `preset`,
-            `seed`, `concepts`, `names`, `device`, `precision`, `plugin` (a file, or a list), `no_plugin`, `observers`
-            (objects with observer hooks), `tracker` ("tensorboard", "trackio", "wandb", or a list).
+        options: `model` (a name, a path, or a model that is loaded already), `extractor`, `foreground`, `clusterer`,
+            `refiner` (a name, "a+b" or a list; a "+" in front appends to the preset's chain), `initializer`,
+            `optimizer`, `set` (["optimizer.steps=200"], {"optimizer.steps": 200} or {"optimizer": {"steps": 200}}),
+            `config`, `preset`, `seed`, `concepts`, `names`, `device`, `precision`, `plugin` (a file, or a list),
+            `no_plugin`, `observers` (objects with observer hooks), `tracker` ("tensorboard", "trackio", "wandb", or a
+            list).
 
     Raises:
         UceError: the input, a setting or a plugin is at fault; the text says what to do.

@@ -47,6 +47,7 @@ def test_every_shared_stage_is_computed_once(
     assert counting == {"load tiny": 1, "extractor": 2, "clusterer": 6, "refiner": 12}
     assert done.counts == {
         "extractor": {"computed": 2, "reused": 10},
+        "foreground": {"computed": 2, "reused": 10},
         "clusterer": {"computed": 6, "reused": 6},
         "refiner-counting": {"computed": 12, "reused": 0},
     }
@@ -64,7 +65,7 @@ def test_learning_is_shared_where_the_masks_agree(
     assert done.counts["initializer"] == done.counts["optimizer"] == {"computed": 1, "reused": 1}
     a, b = (done.run(cell["cell"]) for cell in done.means)
     assert a.concepts[0].embedding.equal(b.concepts[0].embedding)
-    assert [stage.get("reused", False) for stage in b.info["stages"]] == [True, False, False, True, True, False]
+    assert [stage.get("reused", False) for stage in b.info["stages"]] == [True, True, False, False, True, True, False]
 
 
 def test_learning_is_not_shared_where_the_masks_differ(pictures: list[Path], base: Options, tmp_path: Path) -> None:
@@ -267,13 +268,13 @@ def test_the_csv_has_means_and_single_rows_with_every_measure(
     assert list(rows[0]) == [
         "cell", "picture", "refiner.counting.things", "status", "concepts", "share", "iou", "precision", "recall",
         "ari", "count_error", "loss.attention", "loss.contrastive", "loss.masked_mse", "loss.total",
-        "seconds.extractor", "seconds.clusterer", "seconds.refiner", "seconds.initializer", "seconds.optimizer",
-        "seconds.samples", "seconds.total", "reused", "error", "folder",
+        "seconds.extractor", "seconds.foreground", "seconds.clusterer", "seconds.refiner", "seconds.initializer",
+        "seconds.optimizer", "seconds.samples", "seconds.total", "reused", "error", "folder",
     ]  # fmt: skip
     assert [row["picture"] for row in rows] == ["(mean)"] * 2 + ["scene", "a & b"] * 2
     assert rows[2]["folder"] == "runs/scene/refiner.counting.things-1"
     assert (tmp_path / "out" / rows[2]["folder"] / "run.json").is_file()
-    assert [row["reused"] for row in rows[2:]] == ["", "", "extractor+clusterer", "extractor+clusterer"]
+    assert [row["reused"] for row in rows[2:]] == ["", "", *["extractor+foreground+clusterer"] * 2]
     for name in ("concepts", "iou", "loss.total", "seconds.extractor"):
         single = [float(row[name]) for row in rows[2:4]]
         assert float(rows[0][name]) == pytest.approx(sum(single) / 2, rel=1e-4), name

@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from checkpoint_loop import Loop
+from drawn import two_squares
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -120,7 +120,7 @@ def test_embeddings(folder: Path, data: bytes, ending: str) -> None:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good run folder of the toy model, small."""
     root = tmp_path_factory.mktemp("good")
-    picture = np.random.default_rng(1).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    picture = two_squares(20, 24)
     toy = {
         "model": "toy",
         "extractor": "toy",

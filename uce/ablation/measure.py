@@ -17,7 +17,7 @@ from uce.core.files.masks import read_mask
 from uce.core.runs.folder import RunFolder
 from uce.truth.scoring import score_masks
 
-STAGES = ("extractor", "clusterer", "refiner", "initializer", "optimizer", "samples")
+STAGES = ("extractor", "foreground", "clusterer", "refiner", "initializer", "optimizer", "samples")
 SCORES = ("iou", "precision", "recall", "ari", "count_error")
 LAST_SHARE = 0.1
 _NO_LOSS = ("update", "phase", "step")

@@ -25,7 +25,7 @@ LISTS = (".txt", ".csv", ".tsv", ".jsonl")
 TABLES = (".parquet",)
 COLUMNS = ("image", "name", "seed", "concepts", "names", *SINGLE_STAGES, "refiner")
 log = logging.getLogger(__name__)
-_SETTING = re.compile(r"(extractor|clusterer|refiner|initializer|optimizer|run)(\.[A-Za-z0-9_-]+){1,2}")
+_SETTING = re.compile(r"(extractor|foreground|clusterer|refiner|initializer|optimizer|run)(\.[A-Za-z0-9_-]+){1,2}")
 _FOR_ALL = ("run.device", "run.precision", "run.threads", "run.micro_batch")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 

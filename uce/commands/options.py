@@ -35,6 +35,15 @@ Extractor = Annotated[
         autocompletion=complete.plugins("extractor"),
     ),
 ]
+Foreground = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What of the picture clusterers see.",
+        rich_help_panel=STAGES,
+        autocompletion=complete.plugins("foreground"),
+    ),
+]
 Clusterer = Annotated[
     str | None,
     typer.Option(
@@ -136,8 +145,8 @@ NewStage = Annotated[
     typer.Option(
         "--stage",
         metavar="S",
-        help="extractor, clusterer, refiner, initializer or optimizer; encoder, exporter, executor, backbone or "
-        "observer.",
+        help="extractor, foreground, clusterer, refiner, initializer, optimizer; encoder, exporter, executor, backbone "
+        "or observer.",
         autocompletion=complete.stages,
     ),
 ]
@@ -149,6 +158,7 @@ Replace = Annotated[bool, typer.Option("--replace", help="Allow a built-in's nam
 RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "model": (Model, None),
     "extractor": (Extractor, None),
+    "foreground": (Foreground, None),
     "clusterer": (Clusterer, None),
     "refiner": (Refiner, None),
     "initializer": (Initializer, None),

@@ -20,6 +20,7 @@ class RandomMasksClusterer:
     """Ellipses thrown at random, which look at nothing: a baseline to compare localisation with."""
 
     name = "random-masks"
+    foreground = "none"
     refiners = ("none",)  # they are masks already
 
     class Settings(BaseSettings):

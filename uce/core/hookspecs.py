@@ -43,13 +43,22 @@ class Plugins(Protocol):
 
 
 class StageSpecs:
-    """The five stages. The orchestrator calls exactly one selected plugin per stage (refiners: each of the chain)."""
+    """The five stages, and the foreground step between the first two.
+
+    The orchestrator calls exactly one selected plugin of each (refiners: each of the chain).
+    """
 
     @hookspec(firstresult=True)
     def uce_extract_attention(
         self, backbone: Backbone, image: Picture, settings: Any, context: Context
     ) -> AttentionMaps | None:
         """Attention extraction: run the frozen backbone on the picture, return affinity and saliency."""
+
+    @hookspec(firstresult=True)
+    def uce_find_foreground(
+        self, attention: AttentionMaps, image: Picture, settings: Any, context: Context
+    ) -> AttentionMaps | None:
+        """The foreground step: say which cells may be things', and show clusterers an affinity that suits them."""
 
     @hookspec(firstresult=True)
     def uce_cluster(
@@ -168,6 +177,7 @@ class ObserverSpecs:
 
 STAGE_HOOKS = {
     "extractor": "uce_extract_attention",
+    "foreground": "uce_find_foreground",
     "clusterer": "uce_cluster",
     "refiner": "uce_refine_masks",
     "initializer": "uce_initialize_tokens",

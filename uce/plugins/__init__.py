@@ -14,6 +14,8 @@ BUILTINS = (
     "uce.plugins.extractors.joint_attention:JointAttentionExtractor",
     "uce.plugins.extractors.multi_step:MultiStepExtractor",
     "uce.plugins.extractors.features:FeaturesExtractor",
+    "uce.plugins.foregrounds.salient:SalientForeground",
+    "uce.plugins.foregrounds.none:NoForeground",
     "uce.plugins.clusterers.finch:FinchClusterer",
     "uce.plugins.clusterers.kmeans:KMeansClusterer",
     "uce.plugins.clusterers.hierarchical:HierarchicalClusterer",

@@ -19,6 +19,7 @@ from uce.testing.doubles import tiny_attention, tiny_backbone, tiny_concepts, ti
 Arguments = dict[str, Any]
 RESULTS: dict[str, type] = {
     "extractor": AttentionMaps,
+    "foreground": AttentionMaps,
     "clusterer": Clusters,
     "refiner": Concepts,
     "initializer": TokenPlan,
@@ -28,6 +29,7 @@ RESULTS: dict[str, type] = {
 # The built-in that a wrapper of a stage is tried around, and its settings.
 INNER: dict[str, tuple[str, dict[str, Any]]] = {
     "extractor": ("uce.plugins.extractors.self_attention:SelfAttentionExtractor", {}),
+    "foreground": ("uce.plugins.foregrounds.none:NoForeground", {}),
     "clusterer": ("uce.plugins.clusterers.finch:FinchClusterer", {}),
     "refiner": ("uce.plugins.refiners.none:NoRefiner", {}),
     "initializer": ("uce.plugins.initializers.random:RandomInitializer", {}),
@@ -55,7 +57,7 @@ class Case:
 
 def cases(stage: str, backbone: Backbone | None) -> Iterator[Case]:
     """The inputs of `stage`; `backbone` stands in the place of the tiny models."""
-    if stage == "clusterer":
+    if stage in ("foreground", "clusterer"):
         yield from _clusterer_cases()
     elif stage == "refiner":
         yield from _refiner_cases()

@@ -24,6 +24,7 @@ def findings(stage: str, result: Any, given: Arguments, degenerate: bool) -> Ite
             yield "no gradient", f"{path} still carries a gradient", "compute under torch.no_grad(), or .detach() it"
     checks: dict[str, Callable[[Any, Arguments, bool], Iterator[Finding]]] = {
         "extractor": _attention,
+        "foreground": _foreground,
         "clusterer": _clusters,
         "refiner": _concepts,
         "initializer": _plan,
@@ -46,6 +47,30 @@ def _attention(result: AttentionMaps, given: Arguments, degenerate: bool) -> Ite
             "affinity of this picture",
             "every row of affinity is the same, though the picture holds two things",
             "let row i say how much cell i attends to each cell",
+        )
+
+
+def _foreground(result: AttentionMaps, given: Arguments, degenerate: bool) -> Iterator[Finding]:
+    grid = given["attention"].grid
+    if result.grid != grid:
+        yield (
+            "no cell forgotten",
+            f"the maps are of {result.grid} cells, the grid has {grid}",
+            "keep every cell of attention.grid, and say in `foreground`, bool (h, w), which count",
+        )
+        return
+    given_rows = given["attention"].affinity
+    if result.extracted is None and not torch.equal(result.affinity.to(given_rows.dtype), given_rows):
+        yield (
+            "what was read stays known",
+            "the affinity is another than the one given, and `extracted` is None",
+            "give the new maps extracted=attention.raw",
+        )
+    if result.extracted is not None and not torch.equal(result.extracted, given["attention"].raw):
+        yield (
+            "what was read stays known",
+            "`extracted` is not the affinity that was given",
+            "give the new maps extracted=attention.raw",
         )
 
 

@@ -25,10 +25,11 @@ from uce.core.flow.settings import Settings
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.registry.manager import Manager, load_manager
 
-FINDING, LEARNING = ("extractor", "clusterer", "refiner"), ("initializer", "optimizer")
+FINDING, LEARNING = ("extractor", "foreground", "clusterer", "refiner"), ("initializer", "optimizer")
 PRESET_TEXTS = {"default": "default: measured on mini", "paper": "paper: as published, for Stable Diffusion"}
 STAGE_TITLES = {
     "extractor": "1. Look: how the model's attention is read",
+    "foreground": "1b. Set apart: what stands out from the background",
     "clusterer": "2. Group: which parts belong together",
     "refiner": "3. Clean: what happens to the outlines, in this order",
     "initializer": "4. Begin: what a new word starts from",
@@ -108,7 +109,7 @@ class Menu:
         """A section for every selected plugin, and one for the run. A plugin whose settings are not complete yet
         (words that must be named, say) is shown with what there is."""
         draft = self._draft(chosen)
-        named = [(stage, draft.plugins[stage], stage) for stage in ("extractor", "clusterer")]
+        named = [(stage, draft.plugins[stage], stage) for stage in ("extractor", "foreground", "clusterer")]
         named += [("refiner", name, f"refiner.{name}") for name in draft.chain]
         named += [(stage, draft.plugins[stage], stage) for stage in LEARNING]
         found = []

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 STAGE_TEXT = {
     "extractor": "looking at the picture",
+    "foreground": "telling things from the background",
     "clusterer": "finding what belongs together",
     "refiner": "cleaning the outlines",
     "initializer": "preparing the words",
     "optimizer": "learning the words",
     "samples": "drawing samples",
 }
-STAGE_SHARE = {"extractor": 0.05, "clusterer": 0.6, "refiner": 0.75, "initializer": 0.02, "optimizer": 0.04,
-               "samples": 0.9}  # fmt: skip
+STAGE_SHARE = {"extractor": 0.05, "foreground": 0.55, "clusterer": 0.6, "refiner": 0.75, "initializer": 0.02,
+               "optimizer": 0.04, "samples": 0.9}  # fmt: skip
 """How much of a job is done when a stage begins."""
 LEARNED = 0.9
 SAMPLE_AT = (0.04, 0.15, 0.4, 0.7)

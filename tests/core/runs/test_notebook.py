@@ -20,7 +20,14 @@ def run(tiny_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     short = {"clusterer.clusters": 2, "optimizer.steps": 1, "run.sample_steps": 1}
     folder = tmp_path_factory.mktemp("notebook") / "a & b"
     return uce.run(
-        picture, folder, model=str(tiny_pipeline), clusterer="kmeans", refiner="none", set=short, names=["cup"]
+        picture,
+        folder,
+        model=str(tiny_pipeline),
+        clusterer="kmeans",
+        foreground="none",
+        refiner="none",
+        set=short,
+        names=["cup"],
     )
 
 

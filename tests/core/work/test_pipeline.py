@@ -230,7 +230,7 @@ def test_refiners_are_a_chain(make: Make, counting: Counting) -> None:
     pipeline = make(refiners=("saliency", "counting"), settings=("refiner.counting.strength=10",))
     concepts = pipeline.localize(pipeline.extract())
     assert len(concepts) == 2 and float(concepts.scores.min()) > 10
-    assert set(pipeline.seconds) == {"extractor", "clusterer", "refiner-saliency", "refiner-counting"}
+    assert set(pipeline.seconds) == {"extractor", "foreground", "clusterer", "refiner-saliency", "refiner-counting"}
 
 
 def test_observers_hear_everything_in_order(make: Make, tmp_path: Path) -> None:
@@ -242,12 +242,13 @@ def test_observers_hear_everything_in_order(make: Make, tmp_path: Path) -> None:
         expected.append(("started", stage, "counting"))
         expected += [("step", 1, 0.5)] if stage == "optimizer" else []
         expected.append(("finished", stage, False, result))
+        if stage == "extractor":  # the step between stages one and two
+            expected += [("started", "foreground", "salient"), ("finished", "foreground", False, "AttentionMaps")]
     assert observer.heard == expected
     again = Observer()
     go(make(again, folder=tmp_path))
-    assert [entry for entry in again.heard if entry[0] == "finished"] == [
-        ("finished", stage, True, result) for stage, result in zip(STAGES, results, strict=True)
-    ]
+    finished = [entry for entry in again.heard if entry[0] == "finished" and entry[1] != "foreground"]
+    assert finished == [("finished", stage, True, result) for stage, result in zip(STAGES, results, strict=True)]
 
 
 def failing(cluster: Callable[[AttentionMaps], Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drawn import two_squares
 from safetensors.torch import load_file
 
 import uce
@@ -240,7 +241,7 @@ def done(tiny_pipeline_xl: Path, tmp_path_factory: pytest.TempPathFactory) -> uc
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("xl")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(folder / "scene.png")
+    Image.fromarray(two_squares(48, 64)).save(folder / "scene.png")
     return uce.run(folder / "scene.png", folder / "out", model=tiny_pipeline_xl, **OPTIONS)
 
 
@@ -301,7 +302,7 @@ def test_lora_weights_work_as_with_other_models(tiny_pipeline_xl: Path, tmp_path
     """Trained beside the tokens, drawn with, and loaded by diffusers from the run's own file."""
     from diffusers import StableDiffusionXLPipeline
 
-    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    picture = two_squares(48, 64)
     settings = [*OPTIONS["set"], "optimizer.lora_steps=2", "optimizer.lora_rate=0.1"]
     options = {**OPTIONS, "optimizer": "lora", "set": settings}
     run = uce.run(picture, tmp_path / "out", model=tiny_pipeline_xl, **options)

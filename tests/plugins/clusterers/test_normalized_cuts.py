@@ -152,3 +152,17 @@ def test_merge_and_split_leave_the_things_as_they_are() -> None:
     chain = ["saliency", "merge", "split"]
     concepts = uce.localize(maps_of(truth), clusterer="normalized-cuts", refiner=chain)
     assert np.array_equal(np.asarray(concepts.masks), np.stack([truth == 1, truth == 2]))
+
+
+def test_sides_cross_where_colours_differ_and_the_line_that_joins_them_is_short() -> None:
+    from uce.plugins.clusterers.normalized_cuts import _cross
+
+    truth = np.zeros((GRID, GRID), int)
+    truth[2:8, 2:8], truth[7:13, 8:14] = 1, 2  # two squares that meet along one cell
+    first, second = (np.flatnonzero(truth.ravel() == side) for side in (1, 2))
+    red_and_green = np.array([[0, 0, 0], [25, 60, 40], [25, -50, 40]], float)[truth]
+    alike = np.array([[0, 0, 0], [25, 60, 40], [25, 58, 40]], float)[truth]
+    assert _cross(first, second, red_and_green) and not _cross(first, second, alike)
+    truth[1:9, 1:9] = np.where(truth[1:9, 1:9] == 1, 1, 2)  # now one lies within the other
+    around = np.flatnonzero(truth.ravel() == 2)
+    assert not _cross(first, around, np.array([[0, 0, 0], [25, 60, 40], [25, -50, 40]], float)[truth])

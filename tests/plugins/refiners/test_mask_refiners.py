@@ -110,6 +110,28 @@ def test_edges_gives_a_gap_within_a_mask_back_to_the_background(fit: Any, size: 
     assert scores == sorted(scores) and scores[2] > max(0.98, scores[0] + 0.02)
 
 
+@pytest.mark.parametrize("size", [(96, 96), (70, 110)])
+def test_edges_follows_many_masks_in_boxes_and_finds_the_same(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    from uce.plugins.refiners import edges
+
+    picture, _ = discs(*size)
+    seeds = np.random.default_rng(0).integers(0, 16, (24, 2))
+    y, x = np.indices((16, 16))
+    owner = np.argmin([(y - row) ** 2 + (x - column) ** 2 for row, column in seeds], axis=0)
+    owner[:, 11:] = -1
+    masks = np.stack([owner == index for index in np.unique(owner[owner >= 0])])
+    assert len(masks) > 8
+    found = []
+    for most in (8, 1000):  # in boxes, all at once
+        monkeypatch.setattr(edges, "MANY", most)
+        refined = sharpen(concepts_of(masks), read_picture(picture, 64, "pad"), side=96).pixel_masks
+        assert refined is not None
+        found.append(refined)
+    assert torch.equal(found[0], found[1]) and int(found[0].flatten(1).any(dim=1).sum()) > 8  # others lie on padding
+
+
 def test_edges_leaves_bare_maps_and_no_concepts_alone() -> None:
     concepts = concepts_of(on_grid(discs()[1]))
     assert sharpen(concepts, None) is concepts

@@ -19,14 +19,17 @@ class Draft:
     Attributes:
         asked: clusterer -> the chain of refiners that it asks for. Naming such a clusterer names its chain, too: a
             chain meant for clusters of another kind would undo its result.
+        foregrounds: clusterer -> the foreground step that it asks for, likewise.
         dropped: whose settings are gone, such as "optimizer masked-denoising", and their keys.
     """
 
     asked: Mapping[str, Sequence[str]]
+    foregrounds: Mapping[str, str] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
     chain: list[str] = field(default_factory=list)
     values: Values = field(default_factory=dict)
     set_aside: tuple[list[str], Values] | None = None
+    foreground_aside: tuple[str, dict[str, Any]] | None = None
     dropped: dict[str, list[str]] = field(default_factory=dict)
 
     def name_plugin(self, stage: str, name: str) -> None:
@@ -37,7 +40,10 @@ class Draft:
             return
         self._drop(f"{stage} {before}", self.values.pop(stage, {}))
         self.plugins[stage] = name
+        if stage == "foreground":
+            self.foreground_aside = None
         if stage == "clusterer":
+            self._ask_foreground(name)
             self._change_chain(name)
 
     def _change_chain(self, clusterer: str) -> None:
@@ -50,6 +56,14 @@ class Draft:
         if clusterer in self.asked:
             self.set_aside = self.chain, self._take_refiners()
             self.chain = list(self.asked[clusterer])
+
+    def _ask_foreground(self, clusterer: str) -> None:
+        if self.foreground_aside is not None:  # the clusterer named before had asked for one
+            self.plugins["foreground"], self.values["foreground"] = self.foreground_aside
+            self.foreground_aside = None
+        if clusterer in self.foregrounds:
+            self.foreground_aside = self.plugins.get("foreground", ""), self.values.get("foreground", {})
+            self.plugins["foreground"], self.values["foreground"] = self.foregrounds[clusterer], {}
 
     def name_chain(self, chain: Sequence[str]) -> None:
         """Refiners that are there already keep their settings, others start from their own defaults; a chain that

@@ -47,6 +47,7 @@ class Options:
 
     model: str | None = None
     extractor: str | None = None
+    foreground: str | None = None
     clusterer: str | None = None
     refiner: tuple[str, ...] | None = None
     initializer: str | None = None

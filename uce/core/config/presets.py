@@ -10,6 +10,7 @@ from typing import Any
 
 PAPER: dict[str, Any] = {
     "extractor": "self-attention",
+    "foreground": "none",
     "clusterer": "finch",
     "refiner": ["saliency", "merge"],
     "initializer": "split-merge",
@@ -30,6 +31,8 @@ DEFAULT: dict[str, Any] = {
         "own_size": True,
         "saliency_side": 16,
     },
+    # Background is nobody's cluster, and cells of one thing look alike to whichever clusterer is named.
+    "foreground": "salient",
     # What stands out, cut into things. One cluster per thing leaves nothing to merge or to split: these two are for
     # whoever names another clusterer. Outlines may move two cells: maps of the own size blur them that far.
     "clusterer": "normalized-cuts",

@@ -1,6 +1,7 @@
 """One resolved, validated configuration from presets, a YAML file, flags and `--set`; later wins.
 
-Keys: ``extractor.K``, ``clusterer.K``, ``refiner.NAME.K``, ``initializer.K``, ``optimizer.K``, ``model.K``, ``run.K``.
+Keys: ``extractor.K``, ``foreground.K``, ``clusterer.K``, ``refiner.NAME.K``, ``initializer.K``,
+``optimizer.K``, ``model.K``, ``run.K``.
 In the file, ``plugin`` names a stage's plugin and ``refiner.chain`` the refiners in order. A configuration never
 loads code: it can only name plugins that are there already.
 """
@@ -25,6 +26,9 @@ from uce.core.flow.settings import Settings
 from uce.core.flow.stages import CHOOSABLE, SINGLE_STAGES
 from uce.core.registry.manager import Manager
 
+AFTER_CLUSTERER = ("foreground", "refiner")
+"""What a clusterer may ask for; named in the same layer, they outrank it."""
+
 
 def load_config_file(path: str | Path) -> dict[str, Any]:
     """Read a YAML configuration.
@@ -48,8 +52,7 @@ def load_config_file(path: str | Path) -> dict[str, Any]:
 def _apply_document(draft: Draft, document: Mapping[str, Any], origin: str) -> None:
     """One layer in the file's layout."""
     known = [*CHOOSABLE, "preset"]
-    # Refiners last: a chain that stands in the same layer outranks the one that its clusterer asks for.
-    for section, body in sorted(document.items(), key=lambda item: item[0] == "refiner"):
+    for section, body in sorted(document.items(), key=lambda item: item[0] in AFTER_CLUSTERER):
         if section not in known:
             raise ConfigError(f"{origin}: " + unknown_name("key", str(section), known))
         if section == "preset":
@@ -179,12 +182,15 @@ def draft_config(
     name = preset or str(document.get("preset", "default"))
     if name not in PRESETS:
         raise ConfigError(unknown_name("preset", name, PRESETS))
-    asked = {info.name: info.refiners for info in manager.available("clusterer").values() if info.refiners}
-    draft = Draft(asked)
+    clusterers = manager.available("clusterer").values()
+    draft = Draft(
+        asked={info.name: info.refiners for info in clusterers if info.refiners},
+        foregrounds={info.name: info.foreground for info in clusterers if info.foreground},
+    )
     if not is_complete(document):
         _apply_document(draft, PRESETS[name], f"preset {name}")
     _apply_document(draft, document, "config")
-    for stage, plugin in (plugins or {}).items():
+    for stage, plugin in sorted((plugins or {}).items(), key=lambda item: item[0] in AFTER_CLUSTERER):
         if plugin is not None:
             draft.name_plugin(stage, plugin)
     if refiners:

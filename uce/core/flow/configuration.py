@@ -34,6 +34,7 @@ class Config:
     model: ModelSettings
     run: RunSettings
     extractor: Choice
+    foreground: Choice
     clusterer: Choice
     refiners: tuple[Choice, ...]
     initializer: Choice
@@ -43,12 +44,19 @@ class Config:
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Every selected plugin in the order of the stages."""
-        return (self.extractor, self.clusterer, *self.refiners, self.initializer, self.optimizer)
+        return (
+            self.extractor,
+            self.foreground,
+            self.clusterer,
+            *self.refiners,
+            self.initializer,
+            self.optimizer,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the layout of the YAML file; resolving them again gives this configuration."""
         document: dict[str, Any] = {"preset": self.preset, "model": self.model.model_dump(mode="json")}
-        for stage in ("extractor", "clusterer"):
+        for stage in ("extractor", "foreground", "clusterer"):
             document[stage] = self._choice(getattr(self, stage))
         document["refiner"] = {"chain": [choice.plugin.name for choice in self.refiners]}
         for choice in self.refiners:

@@ -48,6 +48,12 @@ class PluginInfo:
         return found if inspect.isclass(found) and issubclass(found, Settings) else Settings
 
     @property
+    def foreground(self) -> str:
+        """The foreground step that a clusterer asks for (its attribute `foreground`) where the user names none."""
+        wanted = getattr(self.obj, "foreground", "")
+        return wanted if isinstance(wanted, str) else ""
+
+    @property
     def refiners(self) -> tuple[str, ...]:
         """The chain that a clusterer asks for (its attribute `refiners`) where the user names none; () for any."""
         wanted = getattr(self.obj, "refiners", ())

@@ -6,6 +6,7 @@ Legend: N cells of the grid; K clusters; h, w grid.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -37,6 +38,14 @@ def mean_maps(affinity_NN: Tensor, labels_N: Tensor, num: int) -> Tensor:
     """Plain mean affinity row of the cells with label 0 to num - 1, summed in float64, float32 (num, N)."""
     rows = affinity_NN.detach().cpu().numpy()
     return torch.from_numpy(mean_rows(rows, labels_N.cpu().numpy().astype(np.int64), num)).float()
+
+
+def with_maps(concepts: Concepts, attention: AttentionMaps) -> Concepts:
+    """The same concepts with the plain mean of their cells' rows in these maps; one without cells keeps its own."""
+    masks = concepts.masks.cpu()
+    owner = torch.where(masks.any(dim=0), masks.int().argmax(dim=0), -1)
+    maps = mean_maps(attention.affinity, owner.flatten(), len(masks))
+    return replace(concepts, maps=torch.where(masks.flatten(1).any(dim=1)[:, None], maps, concepts.maps.cpu().float()))
 
 
 def candidate_concepts(attention: AttentionMaps, clusters: Clusters) -> Concepts:

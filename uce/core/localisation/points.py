@@ -55,6 +55,11 @@ def _snapped(points: Floats) -> Floats:
     return result
 
 
+def places(grid: tuple[int, int]) -> Floats:
+    """Row and column of every cell, float64 (N, 2), the longer side of the grid from 0 to 1."""
+    return np.indices(grid).reshape(2, -1).T / max(grid)
+
+
 def num_distinct(points: Floats) -> int:
     """How many different points there are."""
     return len(np.unique(points, axis=0))

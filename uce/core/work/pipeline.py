@@ -30,7 +30,7 @@ from uce.core.flow.events import StageFinished, StageStarted
 from uce.core.flow.picture import Picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
-from uce.core.localisation.candidates import candidate_concepts
+from uce.core.localisation.candidates import candidate_concepts, with_maps
 from uce.core.model.backbone import Backbone
 from uce.core.registry.host import Call
 from uce.core.registry.manager import Manager
@@ -97,18 +97,27 @@ class Work:
         return self._stage(choice, AttentionMaps, self._attention_key(), backbone=self.backbone, image=self.image)
 
     def localize(self, attention: AttentionMaps) -> Concepts:
-        """Stages two and three: clusters, one candidate per cluster, then the chain of refiners.
+        """The foreground step, stages two and three: clusters, one candidate per cluster, then the chain of refiners.
+
+        Bare maps have no foreground step: it belongs to a picture. Clusterers and refiners see the affinity that it
+        made; the concepts' maps, which learning follows, are of the extractor's.
 
         Raises:
             NothingFoundError: no concept is left.
         """
         key = self._attention_key() if self.model else content_digest(attention)
+        extracted = attention
+        if self.image is not None:
+            key = self._key(self.config.foreground, upstream=key)
+            attention = self._foreground(attention, key)
         key = self._key(self.config.clusterer, upstream=key)
         clusters = self._stage(self.config.clusterer, Clusters, key, attention=attention, image=self.image)
         self._require(self.config.clusterer, tuple(clusters.labels.shape) == attention.grid, "labels", attention.grid)
         self._require_picture_size(self.config.clusterer, clusters.pixel_masks)
         if self.image is not None:  # what lies on padding is no part of the picture
             valid = self.image.valid(attention.grid)
+            if attention.foreground is not None:
+                valid = valid & attention.foreground.cpu()
             labels = torch.where(valid, clusters.labels.cpu(), torch.full_like(clusters.labels.cpu(), -1))
             clusters = dataclasses.replace(clusters, labels=labels)
         concepts = candidate_concepts(attention, clusters)
@@ -117,7 +126,16 @@ class Work:
             concepts = self._stage(choice, Concepts, key, concepts=concepts, attention=attention, image=self.image)
             self._require(choice, concepts.grid == attention.grid, "masks", attention.grid)
             self._require_picture_size(choice, concepts.pixel_masks)
+        if attention.affinity is not extracted.affinity:
+            concepts = with_maps(concepts, extracted)
         return self._finished(concepts)
+
+    def _foreground(self, attention: AttentionMaps, key: str) -> AttentionMaps:
+        """What the foreground step makes of the maps; kept for other runs only: quicker to make than to write."""
+        choice, shared = self.config.foreground, self.shared is not None
+        found = self._stage(choice, AttentionMaps, key, keep=shared, attention=attention, image=self.image)
+        self._require(choice, found.grid == attention.grid, "maps", attention.grid)
+        return found
 
     def _finished(self, concepts: Concepts) -> Concepts:
         """Give every concept a mask of pixels; drop those that show none."""
@@ -145,7 +163,7 @@ class Work:
         """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
         key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
-        given = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
+        given: dict[str, Any] = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
         learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
         self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
@@ -187,14 +205,14 @@ class Work:
             emit=self.manager.emit,
         )
 
-    def _stage(self, choice: Choice, kind: type[T], key: str, **arguments: Any) -> T:
+    def _stage(self, choice: Choice, kind: type[T], key: str, *, keep: bool = True, **arguments: Any) -> T:
         """Call one plugin, or take its result from the cache; tell observers."""
         name = choice.plugin.name
         slot = f"{choice.stage}-{name}" if choice.stage == "refiner" else choice.stage
         started = time.perf_counter()
         log.debug("%s %s begins; key %s", choice.stage, name, key)
         self.manager.emit(StageStarted(choice.stage, name, getattr(choice.settings, "steps", None)))
-        result = self._recall(slot, key)
+        result = self._recall(slot, key) if keep else None
         cached = isinstance(result, kind)
         if not isinstance(result, kind):
             call = self.manager.caller(choice.stage, choice.plugin)
@@ -206,7 +224,8 @@ class Work:
                     f"see `uce plugins show {name}`"
                 )
             self.seconds[slot] = time.perf_counter() - started
-            self._keep(slot, key, result)  # type: ignore[arg-type]
+            if keep:
+                self._keep(slot, key, result)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         log.info("%s %s %s after %.3f s", choice.stage, name, "kept from before" if cached else "finished", seconds)
         self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))

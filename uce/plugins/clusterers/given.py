@@ -25,6 +25,7 @@ class GivenClusterer:
     """Your own masks, one PNG per concept, kept pixel by pixel: when you know what the concepts are."""
 
     name = "given"
+    foreground = "none"  # what the user drew is a thing, whatever stands out
     refiners = ("none",)  # no filter or merge that was meant for clusters gets to drop what the user drew
 
     class Settings(BaseSettings):

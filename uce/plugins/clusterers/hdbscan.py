@@ -17,22 +17,36 @@ if TYPE_CHECKING:
 
 SEED = 0
 SHARE = 32
+KNOWN_SHARE = 100
 
 
 class HdbscanClusterer:
-    """HDBSCAN in Hellinger space: leaves ambiguous cells out; for clear things on a busy background."""
+    """HDBSCAN in Hellinger space: finds the number of things by itself; for clear things on a busy background."""
 
     name = "hdbscan"
 
     class Settings(BaseSettings):
         smallest: int | None = Field(
-            None, ge=2, description="fewest cells of a cluster; default: 1/32 of the grid, at least 4"
+            None,
+            ge=2,
+            description="fewest cells of a cluster; default: 1/32 of the grid, 1/100 where the foreground is known, at "
+            "least 4",
         )
         samples: int = Field(3, ge=1, description="neighbours that make a place dense; more leaves more cells out")
         method: Literal["eom", "leaf"] = Field(
             "eom", description="eom: the most persistent clusters of the tree; leaf: its finest ones"
         )
-        assign: bool = Field(False, description="give cells that are left out to the cluster with the nearest mean")
+        assign: bool | None = Field(
+            None,
+            description="give cells that are left out to the cluster with the nearest mean; default: only where the "
+            "foreground is known",
+        )
+        place: float | None = Field(
+            None,
+            ge=0,
+            le=100,
+            description="how much a cell's place counts beside its attention; default: 0, 1 with a known foreground",
+        )
         dimensions: int = Field(16, ge=1, description="principal axes to cluster in")
 
     @hookimpl
@@ -52,15 +66,19 @@ class HdbscanClusterer:
         import torch
 
         from uce.core import Clusters
-        from uce.core.localisation import hellinger_coordinates, in_raster_order, mean_rows, widest_cluster
+        from uce.core.localisation import hellinger_coordinates, in_raster_order, mean_rows, places, widest_cluster
 
         affinity = attention.affinity.cpu().numpy()
+        known = attention.foreground is not None
         points = hellinger_coordinates(affinity, settings.dimensions, SEED).astype(np.float64)
-        smallest = settings.smallest or max(4, len(points) // SHARE)
+        place = float(known) if settings.place is None else settings.place
+        if place > 0:
+            points = np.hstack([points, place * places(attention.grid)])
+        smallest = settings.smallest or max(4, len(points) // (KNOWN_SHARE if known else SHARE))
         labels = _dense(points, smallest, settings.samples, settings.method)
         if (labels < 0).all():
             labels = np.zeros(len(points), np.int64)
-        elif settings.assign:
+        elif known if settings.assign is None else settings.assign:
             means = mean_rows(points, labels, int(labels.max()) + 1)
             nearest = np.linalg.norm(points[:, None] - means[None], axis=2).argmin(axis=1)
             labels = in_raster_order(np.where(labels < 0, nearest, labels))

@@ -25,7 +25,10 @@ class HierarchicalClusterer:
 
     class Settings(BaseSettings):
         clusters: int | None = Field(
-            None, ge=1, description="number of clusters; default: the best silhouette among 2 to `most`"
+            None,
+            ge=1,
+            description="number of clusters, besides the background where that is known; default: the best silhouette "
+            "among 2 to `most`",
         )
         most: int = Field(16, ge=2, le=256, description="largest number of clusters to try where none is given")
         linkage: Literal["ward", "average", "complete"] = Field("ward", description="which two clusters join next")
@@ -63,7 +66,7 @@ class HierarchicalClusterer:
         else:
             tree = _tree(points, attention.grid, settings.linkage, settings.connected)
             if settings.clusters is not None:
-                labels = _cut(tree, min(settings.clusters, len(points)))
+                labels = _cut(tree, min(settings.clusters + attention.backgrounds, len(points)))
             else:
                 most = min(settings.most, max(2, len(points) - 1))
                 labels = best_count(points, range(2, most + 1), lambda count: _cut(tree, count))

@@ -23,7 +23,10 @@ class KMeansClusterer:
 
     class Settings(BaseSettings):
         clusters: int | None = Field(
-            None, ge=1, description="number of clusters; default: the best silhouette among 2 to `most`"
+            None,
+            ge=1,
+            description="number of clusters, besides the background where that is known; default: the best silhouette "
+            "among 2 to `most`",
         )
         most: int = Field(16, ge=2, le=256, description="largest number of clusters to try where none is given")
         dimensions: int = Field(32, ge=1, description="principal axes to cluster in")
@@ -66,7 +69,7 @@ class KMeansClusterer:
             return in_raster_order(labels)
 
         if settings.clusters is not None:
-            labels = labels_for(min(settings.clusters, distinct))
+            labels = labels_for(min(settings.clusters + attention.backgrounds, distinct))
         else:
             most = min(settings.most, distinct, max(2, len(points) - 1))
             labels = best_count(points, range(2, most + 1), labels_for)

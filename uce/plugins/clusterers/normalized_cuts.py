@@ -10,21 +10,14 @@ from uce.core import Settings as BaseSettings
 from uce.core import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    import numpy.typing as npt
-
     from uce.core import AttentionMaps, Clusters, Context, Picture
+    from uce.core.localisation import Cells, Floats, Masks, Weights
 
-    Floats = npt.NDArray[np.float64]
-    Cells = npt.NDArray[np.int64]
-    Masks = npt.NDArray[np.bool_]
-
-FLAT = 1e-6
 DEEPEST = 6
-FAR = 2.5  # reaches; what is farther apart counts as if background were between
 USUAL = 0.02  # of the picture, the piece that `cost` is about
+LARGE = 0.03  # of the picture, the least side of things that cross
+APART = 15.0  # difference of their colours, CIELAB with lightness halved
+SHORT = 1.5  # the line that joins them, in units of the smaller side's own (the root of its cells)
 
 
 class NormalizedCutsClusterer:
@@ -42,6 +35,13 @@ class NormalizedCutsClusterer:
         )
         growth: float = Field(
             0.6, ge=0, le=2, description="the larger a piece, the dearer its cut may be: the power; 0: always the same"
+        )
+        crossing: float = Field(
+            2.5,
+            ge=1,
+            le=100,
+            description="how many times as much a cut may cost between large sides of different colours that a short "
+            "line joins: things that cross; 1: no more than any",
         )
         gap: float = Field(
             2.0, ge=0, le=10, description="how much background between two cells loosens them; 0: not at all"
@@ -72,37 +72,52 @@ class NormalizedCutsClusterer:
         only where they touch, and a narrow neck is cheap to cut; and less where a pixel between two cells looks like
         the background (`gap`), so that a gap narrower than a cell counts. A cut may cost
         cost * (s / 0.02) ** growth, where s is the smaller side's share of the picture: small pieces that come off
-        easily are parts more often than things. What is bounded by nothing in the picture (`outline`) is background.
+        easily are parts more often than things; and `crossing` times that where two large sides of different colours
+        are joined along a short line only, as things that cover each other are. What is bounded by nothing in the
+        picture (`outline`) is background.
 
         Args:
             attention: affinity (N, N), rows sum to 1; saliency and grid (h, w).
-            image: the picture, whose padding is no foreground. None: bare maps, all cells count, and `gap` and
-                `outline` do nothing.
+            image: the picture, whose padding is no foreground. None: bare maps, all cells count, and `gap`,
+                `crossing` and `outline` do nothing.
 
         Returns:
             labels int64 (h, w) in raster order, -1 for the background; one cluster of all cells where the saliency is
             the same everywhere. Merge threshold 0: clusters are things, not parts.
 
         Source: Shi and Malik, "Normalized Cuts and Image Segmentation", PAMI 2000, section 3; Otsu, "A Threshold
-        Selection Method from Gray-Level Histograms", 1979; `growth`, `gap` and `outline` are our own. What else was
-        measured: docs/benchmarks.md.
+        Selection Method from Gray-Level Histograms", 1979; `growth`, `crossing`, `gap` and `outline` are our own. What
+        else was measured: docs/benchmarks.md.
         """
         import numpy as np
         import torch
 
         from uce.core import Clusters
-        from uce.core.localisation import colours, in_raster_order
+        from uce.core.localisation import (
+            bonds,
+            bounded,
+            bright,
+            cell_colours,
+            colours,
+            in_raster_order,
+            salient_cells,
+            shown_cells,
+        )
 
-        affinity = attention.affinity.cpu().numpy().astype(np.float64)
+        affinity = attention.raw.cpu().numpy().astype(np.float64)
         saliency = attention.saliency.cpu().numpy().astype(np.float64)
-        shown = np.ones(attention.grid, np.bool_) if image is None else image.valid(attention.grid).numpy()
+        shown = shown_cells(attention, image)
         seen = None if image is None else colours(image, attention.grid)
-        foreground = _foreground(affinity, saliency, shown, settings.threshold)
-        weights = _weights(affinity, foreground, seen, settings)
-        pieces = _pieces(weights, foreground, int(shown.sum()), settings, context.derived_seed("cuts") % 2**32)
+        if attention.foreground is None:
+            foreground = salient_cells(affinity, saliency, shown, settings.threshold)
+        else:
+            foreground = attention.foreground.cpu().numpy()
+        weights = bonds(affinity, foreground, seen, settings.reach, settings.gap)
+        means = None if seen is None else cell_colours(seen, attention.grid)
+        pieces = _pieces(weights, foreground, means, int(shown.sum()), settings, context.derived_seed("cuts") % 2**32)
         if seen is not None:
-            pieces = _bounded(pieces, seen, foreground, settings.outline)
-        kept = _bright(pieces, saliency, settings.faintest)
+            pieces = bounded(pieces, seen, foreground, settings.outline)
+        kept = bright(pieces, saliency, settings.faintest)
         labels = np.full(saliency.size, -1, np.int64)
         for number, cells in enumerate(kept):
             labels[cells] = number
@@ -112,51 +127,10 @@ class NormalizedCutsClusterer:
         )
 
 
-def _foreground(affinity_NN: Floats, saliency_hw: Floats, shown_hw: Masks, threshold: float) -> Masks:
-    """Cells that attend to what is salient, bool (h, w); all that show the picture where nothing stands out."""
-    import numpy as np
-    from skimage.filters import threshold_otsu
-
-    seen = (affinity_NN @ saliency_hw.ravel()).reshape(saliency_hw.shape)
-    low, high = float(seen[shown_hw].min()), float(seen[shown_hw].max())
-    if high - low <= FLAT:
-        return shown_hw
-    seen = (seen - low) / (high - low)
-    found = shown_hw & (seen > threshold * threshold_otsu(seen[shown_hw]))
-    return np.asarray(found) if found.any() else shown_hw
-
-
-def _weights(
-    affinity_NN: Floats, foreground_hw: Masks, colours_HW3: Floats | None, settings: NormalizedCutsClusterer.Settings
-) -> Callable[[Cells], Floats]:
-    """What gives the graph's weights between some cells of the foreground."""
-    import numpy as np
-
-    from uce.core.localisation import background_likeness, gaps
-
-    height, width = foreground_hw.shape
-    reach = settings.reach * max(height, width)
-    cells = np.flatnonzero(foreground_hw)
-    where = np.full(foreground_hw.size, -1)
-    where[cells] = np.arange(len(cells))
-    loose = None
-    if colours_HW3 is not None and settings.gap > 0:
-        likeness = background_likeness(colours_HW3, foreground_hw)
-        loose = np.exp(-settings.gap * gaps(likeness, cells, width, FAR * reach))
-
-    def weights(some: Cells) -> Floats:
-        block = affinity_NN[np.ix_(some, some)]
-        rows, columns = some // width, some % width
-        apart = (rows[:, None] - rows[None]) ** 2 + (columns[:, None] - columns[None]) ** 2
-        held = (block + block.T) / 2 * np.exp(-apart / (2 * reach**2))
-        return np.asarray(held if loose is None else held * loose[np.ix_(where[some], where[some])])
-
-    return weights
-
-
 def _pieces(
-    weights: Callable[[Cells], Floats],
+    weights: Weights,
     foreground_hw: Masks,
+    colours_hw3: Floats | None,
     shown: int,
     settings: NormalizedCutsClusterer.Settings,
     seed: int,
@@ -164,7 +138,7 @@ def _pieces(
     """Cells (indexes into the grid) of every thing."""
     import numpy as np
 
-    from uce.core.localisation import cheapest_cut
+    from uce.core.localisation import cheapest_cut, parts_of
 
     grid = foreground_hw.shape
     least = max(1, round(settings.smallest * shown))
@@ -175,9 +149,12 @@ def _pieces(
         graph = weights(cells)
         cost, side = cheapest_cut(graph, seed)
         share = min(int(side.sum()), int((~side).sum())) / shown
-        if cost >= settings.cost * (share / USUAL) ** settings.growth:
+        allowed = settings.cost * (share / USUAL) ** settings.growth
+        if colours_hw3 is not None and share > LARGE and _cross(cells[side], cells[~side], colours_hw3):
+            allowed *= settings.crossing
+        if cost >= allowed:
             return [cells]
-        parts = _parts(cells[side], grid) + _parts(cells[~side], grid)
+        parts = parts_of(cells[side], grid) + parts_of(cells[~side], grid)
         large = [part for part in parts if len(part) >= least]
         if len(large) < 2:
             return [cells]
@@ -188,32 +165,19 @@ def _pieces(
                 homes[int(np.argmax([graph[np.ix_(crumb, home)].sum() for home in homes]))] |= crumb
         return [piece for home in homes for piece in cut(cells[home], depth - 1)]
 
-    whole = _parts(np.flatnonzero(foreground_hw), grid)
+    whole = parts_of(np.flatnonzero(foreground_hw), grid)
     large = [part for part in whole if len(part) >= least] or [max(whole, key=len)]
     return [piece for part in large for piece in cut(part, DEEPEST)]
 
 
-def _parts(cells: Cells, grid: tuple[int, ...]) -> list[Cells]:
-    """The 4-connected parts of some cells."""
+def _cross(first: Cells, second: Cells, colours_hw3: Floats) -> bool:
+    """Whether two sides of a piece are of different colours and joined along a short line."""
     import numpy as np
 
-    from uce.core.localisation import components
-
-    mask = np.zeros(grid[0] * grid[1], np.bool_)
-    mask[cells] = True
-    labels, number = components(mask.reshape(grid))
-    return [np.flatnonzero(labels.ravel() == part) for part in range(1, number + 1)]
-
-
-def _bounded(pieces: list[Cells], colours_HW3: Floats, foreground_hw: Masks, most: float) -> list[Cells]:
-    """Pieces with edges along their outlines; the one with most of them where there are none."""
-    from uce.core.localisation import cell_colours, open_outline
-
-    means = cell_colours(colours_HW3, foreground_hw.shape)
-    shares = [open_outline(means, cells, foreground_hw) for cells in pieces]
-    return [cells for cells, share in zip(pieces, shares, strict=True) if share <= max(most, min(shares))]
-
-
-def _bright(pieces: list[Cells], saliency_hw: Floats, share: float) -> list[Cells]:
-    means = [float(saliency_hw.ravel()[cells].mean()) for cells in pieces]
-    return [cells for cells, mean in zip(pieces, means, strict=True) if mean >= share * max(means)]
+    means = colours_hw3.reshape(-1, 3)
+    if np.linalg.norm(means[first].mean(axis=0) - means[second].mean(axis=0)) <= APART:
+        return False
+    sides = np.zeros(colours_hw3.shape[:2], np.int64)
+    sides.ravel()[first], sides.ravel()[second] = 1, 2
+    joined = (sides[1:] * sides[:-1] == 2).sum() + (sides[:, 1:] * sides[:, :-1] == 2).sum()
+    return bool(joined < SHORT * np.sqrt(min(len(first), len(second))))

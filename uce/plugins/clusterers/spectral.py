@@ -25,7 +25,10 @@ class SpectralClusterer:
 
     class Settings(BaseSettings):
         clusters: int | None = Field(
-            None, ge=1, description="number of clusters; default: where the eigenvalues fall most, from 2 to `most`"
+            None,
+            ge=1,
+            description="number of clusters, besides the background where that is known; default: where the "
+            "eigenvalues fall most, from 2 to `most`",
         )
         most: int = Field(16, ge=2, le=256, description="largest number of clusters to try where none is given")
         restarts: int = Field(3, ge=1, description="random starts, of which the tightest clustering counts")
@@ -54,11 +57,12 @@ class SpectralClusterer:
 
         affinity = attention.affinity.cpu().numpy()
         num, seed = len(affinity), context.derived_seed("spectral") % 2**32
-        values, vectors = _leading(affinity, min(max(settings.most, settings.clusters or 0) + 1, num), seed)
+        wanted = None if settings.clusters is None else settings.clusters + attention.backgrounds
+        values, vectors = _leading(affinity, min(max(settings.most, wanted or 0) + 1, num), seed)
         if num == 1 or values[1] < FLAT:
             labels = np.zeros(num, np.int64)
         else:
-            count = min(settings.clusters or _eigengap(values), num)
+            count = min(wanted or _eigengap(values), num)
             labels = _kmeans(vectors[:, :count], count, settings.restarts, seed)
         return Clusters(
             labels=torch.from_numpy(labels).reshape(attention.grid),

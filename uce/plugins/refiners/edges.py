@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from uce.core import Concepts, Picture
+    from uce.plugins.refiners._local_field import Neighbours
 
 FLAT = 1e-3
 ROUNDS = 10
 WEIGHT = 6.0
 LARGE = 1 << 24  # pixels above which the picture is worked on in bands
 NEAR = 0.2  # loudness of the eight neighbours, without which pixels of the lattice would agree among themselves alone
+MANY = 16  # more masks than these are followed within boxes of their own
 SURE = 1e-3  # log(1 / SURE) > WEIGHT: what lies deep inside a mask is never voted out
 
 
@@ -111,16 +113,26 @@ def _at_edges(
     colours = rgb2lab(picture).astype(np.float32)
     if float(colours.std()) < FLAT:
         return masks_KHW
-    labels = np.concatenate([~masks_KHW.any(axis=0, keepdims=True), masks_KHW])
-    step = max(1, round((size[0] * size[1] / LARGE) ** 0.5))  # of large masks, every so many pixels tell enough
-    shares = np.stack([_resized(label[::step, ::step].astype(np.float32), small) for label in labels])
     width = settings.band * cell * scale
-    shares = uniform_filter(shares, size=(0, round(width), round(width)), mode="nearest") if width >= 1.5 else shares
-    prior = np.log(np.clip(shares, SURE, 1))
+    neighbours = _neighbours(colours, max(1, round(width)), settings.colour)
+    vote = None
     if likeness_hw is not None:
-        prior[0] += settings.background * (_resized(likeness_hw, small) - np.float32(0.5))
-    chances = _mean_field(prior, colours, max(1, round(width)), settings.colour)
-    found = _winners(chances, size)
+        vote = settings.background * (_resized(likeness_hw, small) - np.float32(0.5))
+    if len(masks_KHW) > MANY:
+        from uce.plugins.refiners._local_field import strongest
+
+        winner = strongest(masks_KHW, vote, neighbours, width, SURE, WEIGHT, ROUNDS)
+        found = winner[None] == np.arange(1, len(masks_KHW) + 1)[:, None, None]
+    else:
+        labels = np.concatenate([~masks_KHW.any(axis=0, keepdims=True), masks_KHW])
+        step = max(1, round((size[0] * size[1] / LARGE) ** 0.5))  # of large masks, every so many pixels tell enough
+        shares = np.stack([_resized(label[::step, ::step].astype(np.float32), small) for label in labels])
+        if width >= 1.5:
+            shares = uniform_filter(shares, size=(0, round(width), round(width)), mode="nearest")
+        prior = np.log(np.clip(shares, SURE, 1))
+        if vote is not None:
+            prior[0] += vote
+        found = _winners(_mean_field(prior, neighbours), size)
     for index, mask in enumerate(found):
         if not mask.any():
             found[index] = masks_KHW[index]
@@ -128,17 +140,14 @@ def _at_edges(
     return np.asarray(found, np.bool_)
 
 
-def _mean_field(
-    prior_Lhw: npt.NDArray[np.float32], colours_hw3: npt.NDArray[np.float32], reach: int, colour: float
-) -> npt.NDArray[np.float32]:
-    """The chance of every label at every pixel, (L, h, w), after pixels have drawn each other to their labels.
-
-    A pixel hears its neighbours and a lattice of about 7 x 7 pixels up to `reach` away; the more alike and the nearer,
-    the louder.
-    """
+def _neighbours(colours_hw3: npt.NDArray[np.float32], reach: int, colour: float) -> Neighbours:
+    """A pixel hears its neighbours and a lattice of about 7 x 7 pixels up to `reach` away; the more alike and the
+    nearer, the louder."""
     from itertools import product
 
     import numpy as np
+
+    from uce.plugins.refiners._local_field import Neighbours
 
     height, width = colours_hw3.shape[:2]
     step = max(1, reach // 3)
@@ -151,14 +160,21 @@ def _mean_field(
         other = padded[reach + y : reach + y + height, reach + x : reach + x + width]
         apart = ((colours_hw3 - other) ** 2).sum(axis=2) / (2 * colour**2)
         voices.append(np.float32(loudness) * np.exp(-apart - (y * y + x * x) / (2 * (reach / 1.5) ** 2)))
-    total = np.sum(voices, axis=0) + np.float32(1e-6)
+    return Neighbours(list(moves), voices, np.sum(voices, axis=0) + np.float32(1e-6), reach)
+
+
+def _mean_field(prior_Lhw: npt.NDArray[np.float32], neighbours: Neighbours) -> npt.NDArray[np.float32]:
+    """The chance of every label at every pixel, (L, h, w), after pixels have drawn each other to their labels."""
+    import numpy as np
+
+    (height, width), reach = prior_Lhw.shape[1:], neighbours.reach
     chances = _softmax(prior_Lhw)
     for _ in range(ROUNDS):
         around = np.pad(chances, ((0, 0), (reach, reach), (reach, reach)))
         heard = np.zeros_like(chances)
-        for (y, x), voice in zip(moves, voices, strict=True):
+        for (y, x), voice in zip(neighbours.moves, neighbours.voices, strict=True):
             heard += voice * around[:, reach + y : reach + y + height, reach + x : reach + x + width]
-        chances = _softmax(prior_Lhw + np.float32(WEIGHT) * heard / total)
+        chances = _softmax(prior_Lhw + np.float32(WEIGHT) * heard / neighbours.total)
     return chances
 
 

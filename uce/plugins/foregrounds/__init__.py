@@ -1,0 +1,1 @@
+"""Built-in foreground steps: what of the picture clusterers are shown."""
