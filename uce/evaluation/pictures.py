@@ -19,9 +19,9 @@ from uce import api
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import RunFolderError
 from uce.core.files.masks import mask_box
+from uce.core.files.pictures import RgbArray
 from uce.core.files.writing import write_picture
 from uce.core.flow.picture import Picture, load_rgb, read_picture
-from uce.core.model.encoder import RgbArray
 from uce.core.runs.token_names import token_stem
 from uce.core.work.held import Run
 from uce.evaluation.settings import EvaluationSettings
