@@ -210,7 +210,8 @@ def public_table(face: str) -> str:
         documented = inspect.isclass(value) or inspect.isfunction(value)
         text = inspect.cleandoc(value.__doc__ or "") if documented else ""
         first = " ".join(text.split("\n\n", 1)[0].split())
-        rows.append([f"`{name}`", re.split(r"(?<=[.;:]) ", first, maxsplit=1)[0] if first else VALUES[name]])
+        called = f"{name}({', '.join(inspect.signature(value).parameters)})" if inspect.isfunction(value) else name
+        rows.append([f"`{called}`", re.split(r"(?<=[.;:]) ", first, maxsplit=1)[0] if first else VALUES[name]])
     return table(["name", "what it is"], rows)
 
 

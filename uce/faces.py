@@ -1,8 +1,8 @@
 """What plugins may import: faces, modules that show names and import each one when it is first used.
 
 A face says `__getattr__, __dir__ = face(__name__, _HOMES)`, where `_HOMES` maps a name to the module behind it. A
-public name goes away in two steps: it moves into the face's `_RETIRED`, where it still works with a warning, and leaves
-one minor version later.
+public name goes away in two steps: it moves into `_RETIRED: dict[str, Retired]`, the third argument of `face`, where it
+still works with a warning, and leaves one minor version later.
 """
 
 from __future__ import annotations

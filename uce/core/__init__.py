@@ -1,4 +1,4 @@
-"""Data between stages, hook specifications, errors and the machinery around them, imported when first used."""
+"""What plugins may use, imported when first used: data between stages, contracts, errors. docs/public.md lists it."""
 
 from __future__ import annotations
 
