@@ -135,9 +135,9 @@ HOOK = "    @uce.hookimpl\n    def uce_cluster(self): pass\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("raise SystemExit(3)", "importing it raised SystemExit"),
+        ("raise SystemExit(3)", r"importing it raised ExitedError: sys.exit\(3\)"),
         (f"import uce\nclass A:\n    refiners = 3\n{HOOK}", "'refiners' must be a list of names"),
-        (f"import uce\nclass A:\n    def __init__(self): raise SystemExit\n{HOOK}", "raised SystemExit"),
+        (f"import uce\nclass A:\n    def __init__(self): raise SystemExit\n{HOOK}", "raised ExitedError: sys.exit"),
     ],
 )
 def test_a_plugin_file_that_would_end_the_program(tmp_path: Path, text: str, told: str) -> None:
