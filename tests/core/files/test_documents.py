@@ -14,7 +14,8 @@ from checkpoint_loop import Loop
 
 import uce
 from uce.core import ConfigError, ImageError, PluginError, RunFolderError, TokenPlan
-from uce.core.config.resolving import load_config_file, parse_assignment
+from uce.core.config.assigned import parse_assignment
+from uce.core.config.resolving import load_config_file
 from uce.core.files.documents import is_number, parse_json, parse_yaml, shown
 from uce.core.files.pictures import load_rgb
 from uce.core.files.writing import write_safetensors
