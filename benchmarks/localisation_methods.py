@@ -33,7 +33,7 @@ from uce.core.flow.data import AttentionMaps
 from uce.core.flow.events import StageFinished, StageStarted
 from uce.core.flow.picture import read_picture
 from uce.core.work.models import backbone_for
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 from uce.scenes.composing import Scene
 
 FINE = {"extractor.cells": 32, "extractor.own_size": True, "extractor.saliency_side": 16}
@@ -100,7 +100,7 @@ class Bench:
         config = options.resolve(manager)
         backbone = backbone_for(manager, config)
         picture = read_picture(Image.fromarray(scene.picture), backbone.picture_side, config.run.fit)
-        pipeline = Pipeline(manager, config, backbone, picture)
+        pipeline = Work(manager, config, backbone, picture)
         key = (index, repr(config.to_dict()["extractor"]))
         if key not in self.maps:
             self.maps[key] = pipeline.extract(), self.clock.seconds["extractor"]

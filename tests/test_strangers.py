@@ -190,7 +190,7 @@ def test_broken_at_import_matters_only_to_who_selects_it(
     site.install("strange-empty", "0.1", {"empty": "strange_empty:Nothing"}, strange_empty="")
     failures = {f["name"]: f for f in json.loads(done(cli, "plugins", "--json"))["failures"]}
     assert failures["broken"]["distribution"] == "strange-broken"
-    assert failures["leaving"]["cause"] == "SystemExit: bye"
+    assert failures["leaving"]["cause"] == "ExitedError: sys.exit(bye)"
     assert failures["empty"]["cause"].startswith("AttributeError: ")
     done(cli, "localize", picture, "-o", tmp_path / "out", "--clusterer", "kmeans", *quick)
     line = refused(cli, "localize", picture, "-o", tmp_path / "no", "--clusterer", "broken", *quick)
@@ -201,11 +201,17 @@ def test_broken_at_import_matters_only_to_who_selects_it(
     assert not (tmp_path / "no").exists()
 
 
-def test_two_strangers_of_one_name_exclude_each_other(cli: Cli, site: Site) -> None:
+def test_two_strangers_of_one_name_matter_only_to_who_chooses_it(
+    cli: Cli, site: Site, picture: Path, quick: list[str], tmp_path: Path
+) -> None:
     site.install("strange-left", "1.0", {"halves": "strange_left:Halves"}, strange_left=strangers.CLUSTERER)
     site.install("strange-right", "1.0", {"halves": "strange_right:Halves"}, strange_right=strangers.CLUSTERER)
-    line = refused(cli, "plugins")
-    assert "two plugins claim the clusterer 'halves': strange-left and strange-right" in line
+    text = "two plugins claim the clusterer 'halves': strange-left and strange-right"
+    assert f"not to be chosen: {text}" in cli("plugins")[1] and f"not to be chosen: {text}" in cli("doctor")[1]
+    clash = {"stage": "clusterer", "name": "halves", "distributions": ["strange-left", "strange-right"]}
+    assert json.loads(cli("plugins", "--json")[1])["clashes"] == [clash]
+    assert text in refused(cli, "localize", str(picture), "-o", str(tmp_path / "out"), "--clusterer", "halves")
+    done(cli, "localize", picture, "-o", tmp_path / "other", "--clusterer", "kmeans", *quick)
     found = listed(cli, "--no-plugin", "strange-right")
     assert "strange-left" in found and "strange-right" not in found
 

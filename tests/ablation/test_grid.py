@@ -66,7 +66,7 @@ def test_a_chain_of_refiners_reaches_the_configuration() -> None:
     assert value_of(config, "clusterer") == "normalized-cuts" and value_of(config, "model") == "mini"
     assert value_of(config, "seed") == "0" and value_of(config, "preset") == "default"
     assert value_of(config, "refiner.smooth.holes") == ""
-    assert cells[0].options(options).set == ["run.threads=1", "refiner.saliency.threshold=1"]
+    assert cells[0].options(options).set == {"run.threads": 1, "refiner.saliency.threshold": 1}
 
 
 @pytest.mark.parametrize("given", [["optimizer.steps=5"], {"optimizer.steps": 5}])

@@ -222,11 +222,11 @@ def test_dropped_settings_are_said_in_the_first_line(
 ) -> None:
     code, out, _ = ended(capsys, "localize", str(picture), "-o", str(tmp_path / "out"), *flags)
     assert code == 0 and out.splitlines()[0] == "settings dropped with their plugins: refiner edges (band)"
-    appended = [*flags[:4], "--refiner", "+none", *flags[-2:]]
-    code, out, _ = ended(capsys, "localize", str(picture), "-o", str(tmp_path / "more"), *appended)
-    assert code == 0 and out.startswith("model ")
-    chain = load_config_file(tmp_path / "more" / "config.yaml")["refiner"]["chain"]
-    assert chain == ["saliency", "merge", "split", "smooth", "edges", "none"]
+    (tmp_path / "base.yaml").write_text("refiner: none")
+    appended = [*flags[:4], "--config", str(tmp_path / "base.yaml"), "--refiner", "+smooth", *flags[-2:]]
+    code, _, _ = ended(capsys, "localize", str(picture), "-o", str(tmp_path / "more"), *appended)
+    assert code == 0
+    assert load_config_file(tmp_path / "more" / "config.yaml")["refiner"]["chain"] == ["none", "smooth"]
 
 
 def test_a_plugin_that_prints_or_leaves_does_not_hurt_the_command_line(

@@ -13,7 +13,8 @@ import torch
 
 import uce
 from uce.core import ConfigError, ImageError, PluginError, RunFolderError
-from uce.core.config.resolving import load_config_file, parse_assignment
+from uce.core.config.assigned import parse_assignment
+from uce.core.config.resolving import load_config_file
 from uce.core.files.documents import is_number, parse_json, parse_yaml, shown
 from uce.core.files.pictures import load_rgb
 from uce.core.files.writing import write_safetensors
@@ -131,9 +132,9 @@ HOOK = "    @uce.hookimpl\n    def uce_cluster(self): pass\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("raise SystemExit(3)", "importing it raised SystemExit"),
+        ("raise SystemExit(3)", r"importing it raised ExitedError: sys.exit\(3\)"),
         (f"import uce\nclass A:\n    refiners = 3\n{HOOK}", "'refiners' must be a list of names"),
-        (f"import uce\nclass A:\n    def __init__(self): raise SystemExit\n{HOOK}", "raised SystemExit"),
+        (f"import uce\nclass A:\n    def __init__(self): raise SystemExit\n{HOOK}", "raised ExitedError: sys.exit"),
     ],
 )
 def test_a_plugin_file_that_would_end_the_program(tmp_path: Path, text: str, told: str) -> None:

@@ -149,8 +149,7 @@ def _torch() -> Callable[[], None]:
     if torch is None:
         return lambda: None
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    sums = _sums(torch)
     state = torch.get_rng_state()
     others = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
@@ -159,12 +158,17 @@ def _torch() -> Callable[[], None]:
             torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if _sums(torch) != sums:
+            torch.use_deterministic_algorithms(sums[0], warn_only=sums[1])
         torch.set_rng_state(state)
         if others is not None:
             torch.cuda.set_rng_state_all(others)
 
     return restore
+
+
+def _sums(torch: Any) -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 _MEMORIES = (_folder, _filters, _chance, _torch)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from uce.core.config.keywords import Names
 from uce.core.runs.stored import StoredConcept, StoredRun
 
 
@@ -41,15 +40,16 @@ class Run(StoredRun):
         trained = {"weights": self.weights} if self.weights else {}
         return own_backbone(self.path / "config.yaml", device).pipeline(self.tokens(), **trained)
 
-    def backbone(self, device: str | None = None, plugin: str | Path | Sequence[str | Path] = ()) -> Any:
+    def backbone(self, device: str | None = None, plugin: Names = ()) -> Any:
         """The model this run was made with, loaded on `device` (None: the best one here) and shared with later calls.
 
         Args:
             plugin: arguments of `--plugin`, where the model needs a backbone plugin that is not installed.
         """
+        from uce.core.config.options import Options
         from uce.core.work.models import stored_backbone
 
-        return stored_backbone(self.path / "config.yaml", device, plugin)
+        return stored_backbone(self.path / "config.yaml", device, Options.of({"plugin": plugin}).plugin)
 
     def _repr_html_(self) -> str | None:
         """Overlay and concepts, in a notebook."""
