@@ -165,8 +165,9 @@ def test_files_of_tokens_are_n_by_d_with_a_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("widths", "version", "second"), [([768], "sd_v1", "False"), ([1024], "sd_v2", "True"), ([768, 1280], "sdxl_base_v1-0", "False")]
-)  # fmt: skip
+    ("widths", "version", "second"),
+    [([768], "sd_v1", "False"), ([1024], "sd_v2", "True"), ([768, 1280], "sdxl_base_v1-0", "False")],
+)
 def test_a_lora_says_for_which_kind_of_model_it_is(
     widths: list[int], version: str, second: str, tmp_path: Path
 ) -> None:
