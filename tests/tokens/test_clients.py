@@ -46,7 +46,7 @@ def test_a_png_of_automatic1111_is_read_and_nothing_in_it_is_run(tmp_path: Path)
     (found,) = read_token_file(tmp_path / "kitty.png")
     assert found.name == "Kitty" and torch.equal(found.vectors["clip"], VECTOR)
     Image.new("RGB", (32, 32)).save(tmp_path / "plain.png")
-    with pytest.raises(TokenFileError, match="is a picture and carries no embedding"):
+    with pytest.raises(TokenFileError, match="is a picture that carries no embedding"):
         read_token_file(tmp_path / "plain.png")
     for broken in (
         "!!!",

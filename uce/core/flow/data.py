@@ -51,8 +51,11 @@ def _booleans(value: ArrayLike, name: str, ndim: int) -> Tensor:
 
 
 def _require_disjoint(masks: Tensor, name: str) -> None:
-    if masks.shape[0] > 1 and int(masks.sum(dim=0, dtype=torch.int64).max()) > 1:
-        raise StageInputError(f"{name} overlap; every cell belongs to at most one concept")
+    taken = torch.zeros(masks.shape[1:], dtype=torch.bool, device=masks.device)
+    for mask in masks:  # a sum over all would take eight bytes per pixel
+        if bool((taken & mask).any()):
+            raise StageInputError(f"{name} overlap; every cell belongs to at most one concept")
+        taken |= mask
 
 
 @dataclass(frozen=True, eq=False)
