@@ -54,7 +54,7 @@ def token_facts(info: Mapping[str, Any], token: str, label: str | None, licence:
         info: run.json. What an imported file said of itself stands in its `sources` and goes on.
         label, licence: None leaves them to that.
     """
-    source = next((row for row in info.get("sources") or [] if row.get("token") == token), {})
+    source: Mapping[str, Any] = next((row for row in info.get("sources") or [] if row.get("token") == token), {})
     said: Mapping[str, Any] = source.get("facts") or {}
     model = info.get("model") or {}
     name = str(model.get("name", ""))
