@@ -264,7 +264,8 @@ def test_a_file_never_gets_the_number_of_a_closed_stream() -> None:
 def test_python_without_asserts_and_docstrings(tmp_path: Path, options: list[str]) -> None:
     scene().save(tmp_path / "p.png")
     done = uce_command("localize", tmp_path / "p.png", "-o", tmp_path / "out", *options, python=("-OO",))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1, done.stderr
+    assert b"uce: Python was started without docstrings (-OO, or PYTHONOPTIMIZE=2)" in done.stderr
     for words in (["plugins"], ["--help"], ["run", "--help"]):
         assert uce_command(*words, python=("-OO",)).returncode == 0
 

@@ -80,6 +80,7 @@ def concept_png(concept: StoredConcept) -> bytes | None:
     """The thing alone on white; None for an imported token."""
     from uce.core.runs.contact_sheet import cut_out
     from uce.core.runs.folder import RunFolder
+    from uce.core.runs.stored import StoredRun
 
     if not concept.mask_path:
         return None

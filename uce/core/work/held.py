@@ -21,7 +21,7 @@ class Concept(StoredConcept):
         return concept_png(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run(StoredRun):
     """A run folder, read."""
 
