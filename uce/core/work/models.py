@@ -36,8 +36,8 @@ def load_backbone(manager: Manager, config: Config) -> object:
     """
     if sys.flags.optimize > 1:
         raise ModelError(
-            "Python was started without docstrings (-OO, or PYTHONOPTIMIZE=2), and transformers reads its own; start it "
-            "without, or with -O"
+            "Python was started without docstrings (-OO, or PYTHONOPTIMIZE=2), and transformers reads its own; "
+            "start it without, or with -O"
         )
     backbone = manager.pm.hook.uce_load_backbone(
         model=config.model.name, settings=config.model, device=config.run.device, precision=config.run.precision
