@@ -69,7 +69,7 @@ class Index:
         self.rows[row["name"]] = row
         try:
             with self.path.open("ab") as file:
-                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -83,6 +83,11 @@ class Index:
         write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_parquet(self.path.with_suffix(".parquet"), rows)
         return rows
+
+
+def _utf8(value: Any) -> Any:
+    r"""File names that are no UTF-8 as the JSON lines have them, with \udcXX."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
@@ -101,6 +106,7 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
         + [("empty", pa.bool_()), ("seconds", pa.float64())]
     )
     plain = [{**row, "options": json.dumps(row["options"], ensure_ascii=False)} for row in rows]
+    plain = [{key: _utf8(value) for key, value in row.items()} for row in plain]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
     write_bytes(path, buffer.getvalue().to_pybytes())

@@ -6,6 +6,7 @@ processes of a batch inherit what it decided through two environment variables.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -85,7 +86,8 @@ def steady_streams() -> None:
             if name != "stdin":
                 setattr(sys, name, open(place, "w", encoding="utf-8", errors="replace"))  # noqa: SIM115, PTH123
         elif name != "stdin" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(ValueError):  # it is closed
+                stream.reconfigure(errors="replace")
 
 
 def complain(line: str) -> None:

@@ -88,7 +88,7 @@ def render_compare(sides: Sequence[Side], limit: int = LIMIT_BYTES) -> str:
     for overlay, sample, count in _SIDES:
         groups = _groups(sides, overlay, sample, count)
         text = environment().get_template("compare.html.j2").render(groups=groups, **shared)
-        if len(text.encode()) < limit:
+        if len(text.encode("utf-8", "backslashreplace")) < limit:
             break
     return text
 

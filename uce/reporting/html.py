@@ -73,4 +73,4 @@ def write_page(path: Path, text: str) -> None:
                     raise RunFolderError(f"{path} is no page that uce wrote; give another name with -o")
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}); give another name with -o") from error
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))

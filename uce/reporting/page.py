@@ -59,7 +59,7 @@ def render_report(run: Run, limit: int = LIMIT_BYTES) -> str:
     for budget in BUDGETS:
         template = environment().get_template("report.html.j2")
         text = template.render(report_document(run, budget))
-        if len(text.encode()) < limit:
+        if len(text.encode("utf-8", "backslashreplace")) < limit:
             break
     return text
 

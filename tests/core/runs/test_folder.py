@@ -226,7 +226,7 @@ def test_token_files_of_one_text_encoder(tmp_path: Path) -> None:
     together = load_file(tmp_path / "embeddings.safetensors")
     assert {name: value.tolist() for name, value in together.items()} == {"<asset0>": [0, 1, 2], "<cup>": [3, 4, 5]}
     own = load_file(tmp_path / "tokens" / "cup.safetensors")
-    assert {name: value.tolist() for name, value in own.items()} == {"<cup>": [3, 4, 5]}
+    assert {name: value.tolist() for name, value in own.items()} == {"<cup>": [[3, 4, 5]]}
     assert own["<cup>"].dtype == torch.float32
     assert (tmp_path / "history.csv").read_text().splitlines()[0] == "update,phase,total,extra"
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))

@@ -143,19 +143,6 @@ def test_a_folder_has_one_writer(tiny_pipeline: Path, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir() if path.name.startswith(".")} == set()
 
 
-def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
-    code = f"""
-import os, signal
-from pathlib import Path
-from uce.core.files.locks import alone_in
-with alone_in(Path({str(tmp_path)!r})):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    with alone_in(tmp_path):
-        pass
-
-
 def test_two_processes_one_folder(tiny_pipeline: Path, tmp_path: Path) -> None:
     """One ends with its own picture's files throughout, the other with one line."""
     from PIL import Image

@@ -48,8 +48,8 @@ def free_threads() -> int:
         return threads
     import joblib
 
-    allowed = min(threads, int(joblib.cpu_count()))
-    return max(1, allowed - round(_busy_cores()))
+    cores: int = joblib.cpu_count()
+    return max(1, min(threads, cores) - round(_busy_cores()))
 
 
 def _busy_cores(seconds: float = 0.25) -> float:
@@ -58,7 +58,7 @@ def _busy_cores(seconds: float = 0.25) -> float:
 
     used = psutil.cpu_percent(interval=seconds, percpu=True)
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(used))
-    return float(sum(used[core] for core in mine if core < len(used)) / 100)
+    return float(sum(used[core] for core in mine if core < len(used))) / 100
 
 
 def resolve_run(run: RunSettings) -> RunSettings:

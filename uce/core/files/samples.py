@@ -28,7 +28,8 @@ def to_8_bit(values: np.ndarray[Any, Any], name: str, top: float | None = None) 
     Raises:
         ImageError: no value is a finite number.
     """
-    wide: np.ndarray[Any, np.dtype[Any]] = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    wide: np.ndarray[Any, np.dtype[np.floating[Any]]]
+    wide = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     finite = np.isfinite(wide)
     if not finite.all():
         if not finite.any():

@@ -117,9 +117,12 @@ def _font(draw: ImageDraw.ImageDraw, name: str, size: int, width: int) -> Any:
 
 
 def inner_point(mask: Array) -> tuple[float, float]:
-    """The pixel furthest from the mask's border: inside it, however bent the mask is."""
+    """The pixel furthest from the mask's border: inside it, however bent it is; the middle where it is empty."""
     from scipy.ndimage import distance_transform_edt
 
+    if not mask.any():
+        row, column = divmod(mask.size // 2, mask.shape[1])
+        return float(row), float(column)
     rows, columns = _around(mask)
     distance = distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
     best = np.argwhere(distance == distance.max())

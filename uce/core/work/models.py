@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ def load_backbone(manager: Manager, config: Config) -> object:
     Raises:
         ModelError: none does.
     """
+    if sys.flags.optimize > 1:
+        raise ModelError(
+            "Python was started without docstrings (-OO, or PYTHONOPTIMIZE=2), and transformers reads its own; "
+            "start it without, or with -O"
+        )
     backbone = manager.pm.hook.uce_load_backbone(
         model=config.model.name, settings=config.model, device=config.run.device, precision=config.run.precision
     )
