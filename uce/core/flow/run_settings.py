@@ -75,7 +75,10 @@ class RunSettings(Settings):
 def what_to_lower(run: RunSettings, stage: str) -> str:
     """The setting that takes less memory, as the end of a sentence."""
     if stage == "extractor":
-        return "lower extractor.cells (--set extractor.cells=16), or give a smaller model"
+        return (
+            "lower extractor.cells (--set extractor.cells=16), of a transformer model.side (--set model.side=512), or "
+            "give a smaller model"
+        )
     if run.micro_batch > 1:
         half = run.micro_batch // 2
         return (
