@@ -89,7 +89,7 @@ def test_wrong_assignments(assignment: str, text: str) -> None:
         ({"clusterers": {}}, r"config: unknown key 'clusterers'; .*Did you mean 'clusterer'"),
         ({"clusterer": 5}, r"clusterer must be a mapping"),
         ({"refiner": []}, r"refiner.chain must be a list of refiner names"),
-        ({"preset": "fast"}, r"unknown preset 'fast'; available: default, paper"),
+        ({"preset": "fast"}, r"unknown preset 'fast'; available: conceptattention, default"),
     ],
 )
 def test_wrong_documents(document: dict[str, Any], text: str) -> None:

@@ -19,6 +19,9 @@ from torch import Tensor
 from uce.core.errors import ConfigError, ModelError, StageInputError
 from uce.core.model.abilities import times
 from uce.core.model.tuning import Tuning
+from uce.plugins.backbones.flux import FluxBackbonePlugin
+from uce.plugins.backbones.stable_diffusion_3 import StableDiffusion3BackbonePlugin
+from uce.testing import check_plugin
 
 TEXT = "a photo of <x> and cat"
 
@@ -416,3 +419,8 @@ def test_the_noise_of_seg4diff_is_that_of_its_step() -> None:
 
     times_of_sampling = Flow({"shift": 3.0}).sampler(28, 4096, "cpu", even=False).timesteps
     assert PRESETS["seg4diff"]["extractor"]["time"] == pytest.approx(float(times_of_sampling[-8]) / 1000, abs=5e-4)
+
+
+@pytest.mark.parametrize("plugin", [FluxBackbonePlugin, StableDiffusion3BackbonePlugin])
+def test_contract(plugin: type) -> None:
+    check_plugin(plugin)
