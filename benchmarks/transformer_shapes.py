@@ -50,10 +50,13 @@ def sd3(blocks: int, dtype: torch.dtype) -> Any:
 def call(kind: str, model: Any, latents: Tensor, states: Tensor) -> Tensor:
     """One pass (1, 16, h, w) -> the prediction in the model's own layout."""
     if kind == "sd3":
-        pooled = torch.zeros(1, 2048, dtype=latents.dtype, device=latents.device)
-        found: Tensor = model(latents, states, pooled, torch.tensor([500.0], device=latents.device), return_dict=False)[
-            0
-        ]
+        found: Tensor = model(
+            hidden_states=latents,
+            encoder_hidden_states=states,
+            pooled_projections=torch.zeros(1, 2048, dtype=latents.dtype, device=latents.device),
+            timestep=torch.tensor([500.0], device=latents.device),
+            return_dict=False,
+        )[0]
         return found
     from uce.plugins.backbones._flux.backbone import pack, places
 

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("uce loc", ["localize"]),
         ("uce plugins n", ["new"]),
         ("uce run a.png --clusterer h", ["hdbscan", "hierarchical"]),
-        ("uce run a.png --preset ", ["default", "paper"]),
+        ("uce run a.png --preset ", ["default", "paper", "seg4diff", "conceptattention", "ditf", "goca"]),
         ("uce run a.png --tracker t", ["tensorboard", "trackio"]),
         ("uce run a.png --set optimizer.merge", ["optimizer.merge_step="]),
         ("uce run a.png --set refiner.saliency.", ["refiner.saliency.threshold="]),

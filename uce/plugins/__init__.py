@@ -6,9 +6,9 @@ runs, so that listing them is quick.
 
 BUILTINS = (
     # before stable-diffusion, which is asked last and says what is wrong with a model that nobody understands
-    "uce.plugins.backbones.stable_diffusion_xl:StableDiffusionXLBackbonePlugin",
     "uce.plugins.backbones.stable_diffusion_3:StableDiffusion3BackbonePlugin",
     "uce.plugins.backbones.flux:FluxBackbonePlugin",
+    "uce.plugins.backbones.stable_diffusion_xl:StableDiffusionXLBackbonePlugin",
     "uce.plugins.backbones.stable_diffusion:StableDiffusionBackbonePlugin",
     "uce.plugins.extractors.self_attention:SelfAttentionExtractor",
     "uce.plugins.extractors.joint_attention:JointAttentionExtractor",

@@ -169,7 +169,7 @@ def test_wrong_assignments(assignment: str, text: str) -> None:
         ({"clusterer": 5}, r"clusterer must be a mapping"),
         ({"refiner": []}, r"refiner.chain must be a list of refiner names, found \[\]; write saliency\+merge"),
         ({"refiner": [3]}, r"refiner.chain must be a list of refiner names, found 3 in it"),
-        ({"preset": "fast"}, r"unknown preset 'fast'; available: default, paper"),
+        ({"preset": "fast"}, r"unknown preset 'fast'; available: conceptattention, default"),
     ],
 )
 def test_wrong_documents(document: dict[str, Any], text: str) -> None:

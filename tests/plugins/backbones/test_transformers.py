@@ -19,6 +19,9 @@ from torch import Tensor
 from uce.core.errors import ConfigError, ModelError, StageInputError
 from uce.core.model.abilities import times
 from uce.core.model.tuning import Tuning
+from uce.plugins.backbones.flux import FluxBackbonePlugin
+from uce.plugins.backbones.stable_diffusion_3 import StableDiffusion3BackbonePlugin
+from uce.testing import check_plugin
 
 TEXT = "a photo of <x> and cat"
 
@@ -407,3 +410,17 @@ def test_the_number_of_cells_sets_the_shift_of_flux() -> None:
     flow = Flow({"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15})
     for cells, mu in ((256, 0.5), (4096, 1.15)):
         assert float(flow.times(torch.tensor([500]), cells)) == pytest.approx(1000 * math.exp(mu) / (1 + math.exp(mu)))
+
+
+def test_the_noise_of_seg4diff_is_that_of_its_step() -> None:
+    """Their code takes the eighth of 28 times from the end, on Stable Diffusion 3's own scheduler."""
+    from uce.core.config.presets import PRESETS
+    from uce.plugins.backbones._transformer.flow import Flow
+
+    times_of_sampling = Flow({"shift": 3.0}).sampler(28, 4096, "cpu", even=False).timesteps
+    assert PRESETS["seg4diff"]["extractor"]["time"] == pytest.approx(float(times_of_sampling[-8]) / 1000, abs=5e-4)
+
+
+@pytest.mark.parametrize("plugin", [FluxBackbonePlugin, StableDiffusion3BackbonePlugin])
+def test_contract(plugin: type) -> None:
+    check_plugin(plugin)

@@ -59,13 +59,22 @@ DEFAULT: dict[str, Any] = {
 }
 
 # What others read in transformers, as they published it: docs/models.md says for which models, and what was tried. The
-# other stages are the default's. Seg4Diff's step 8 of 28 is, with Stable Diffusion 3's shift of 3, 87.7% noise.
+# other stages are the default's. Seg4Diff's step is the eighth of 28 from the end: with Stable Diffusion 3's shift of 3
+# that is 51.5% noise. ConceptAttention's is the second of schnell's four, half noise.
 SEG4DIFF = DEFAULT | {
-    "extractor": {"plugin": "joint-attention", "blocks": [9], "time": 0.877, "noise_samples": 1, "path": "text"},
+    "extractor": {"plugin": "joint-attention", "blocks": [9], "time": 0.515, "noise_samples": 1, "path": "text"},
     "clusterer": "finch",
     "refiner": ["saliency", "merge"],
 }
-CONCEPTATTENTION = DEFAULT | {"extractor": {"plugin": "joint-attention", "blocks": [15, 16, 17, 18], "read": "outputs"}}
+CONCEPTATTENTION = DEFAULT | {
+    "extractor": {
+        "plugin": "joint-attention",
+        "blocks": [15, 16, 17, 18],
+        "time": 0.5,
+        "noise_samples": 1,
+        "read": "outputs",
+    }
+}
 DITF = DEFAULT | {"extractor": {"plugin": "features", "block": 28, "timestep": 260}}
 GOCA = DEFAULT | {"extractor": {"plugin": "joint-attention", "time": 150, "reference": 18}}
 

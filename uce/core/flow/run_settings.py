@@ -108,7 +108,8 @@ def what_to_lower(run: RunSettings, stage: str, settings: Any = None, backbone: 
     if stage == "extractor" and cells and side and cells > side:
         return f"lower extractor.cells (now {cells}; --set extractor.cells={side}), or give a smaller model"
     if stage == "extractor":
-        return f"{_lighter(run, backbone)}give a smaller model, or use a machine with more memory"
+        smaller = "lower model.side (--set model.side=512), " if getattr(backbone, "joint_layers", ()) else ""
+        return f"{smaller}{_lighter(run, backbone)}give a smaller model, or use a machine with more memory"
     if run.micro_batch > 1:
         half = run.micro_batch // 2
         return (

@@ -80,7 +80,7 @@ def _noting(sizes: Sizes) -> Callable[..., None]:
 
     def note(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cells = args[0] if args else kwargs["hidden_states"]
-        sizes.text = int(kwargs["encoder_hidden_states"].shape[1])
+        sizes.text = int((args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]).shape[1])
         if cells.ndim == 4:
             patch = int(module.config.patch_size)
             sizes.grid = (int(cells.shape[2]) // patch, int(cells.shape[3]) // patch)
