@@ -26,7 +26,6 @@ from mini_quality import validation_scene, validation_stems
 from PIL import Image
 
 import uce
-from uce.ablation.report import markdown_table
 from uce.ablation.table import count_lines, failure_lines, table_of
 from uce.core.registry.manager import load_manager
 from uce.terminal.many import CellLines
@@ -101,7 +100,7 @@ def part_options(steps: int) -> dict[str, dict[str, Any]]:
 def section(name: str, done: uce.Ablation) -> str:
     """One part of the page."""
     title, text = PARTS[name]
-    parts = [f"## {title}", text, markdown_table(table_of(done.document))]
+    parts = [f"## {title}", text, table_of(done.document).markdown()]
     parts.append("Shared stages: " + "; ".join(count_lines(done.document)) + ".")
     failures = failure_lines(done.document)
     if failures:

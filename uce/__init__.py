@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uce.version import __version__
 
 _HOMES = {
-    "ablate": "uce.api",
+    "ablate": "uce.ablation.ablate",
     "batch": "uce.batching.batch",
     "run": "uce.api",
     "localize": "uce.api",
@@ -65,8 +65,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from uce.ablation.ablate import ablate
     from uce.ablation.result import Ablation
-    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.api import export, generate, import_tokens, learn, load, localize, model_path, push, run
     from uce.batching.batch import batch
     from uce.batching.result import Batch
     from uce.benchmarking.benchmark import benchmark

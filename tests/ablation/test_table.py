@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from uce.ablation.report import markdown_of, markdown_table
-from uce.ablation.table import table_of, text_of
+from uce.ablation.report import markdown_of
+from uce.ablation.table import table_of
+from uce.many.tables import text_of
 
 
 def document(*ious: float | None, failed: int = 0) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def test_failures_have_a_column_only_where_there_are_some() -> None:
 def test_markdown_aligns_escapes_and_counts() -> None:
     text = markdown_of(document(0.5, 0.7))
     assert "2 cells on 1 picture: a\\|b." in text and "- extractor: computed 1, reused 1\n" in text
-    assert markdown_table(table_of(document(0.5, 0.7))).splitlines() == [
+    assert table_of(document(0.5, 0.7)).markdown().splitlines() == [
         "| seed | concepts | share | IoU | count error |",
         "| :-- | --: | --: | --: | --: |",
         "| 0 | 2.5 | 25.0% | 0.500 | 1 |",

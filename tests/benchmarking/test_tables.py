@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uce.benchmarking.statistics import Estimate, estimate
-from uce.benchmarking.table import Outcome, best, make_rows, measured, shown
+from uce.benchmarking.table import Measured, best, make_rows, measured, shown
+from uce.many.statistics import Estimate, estimate
 
 
 def test_mean_is_over_values_not_pictures() -> None:
@@ -33,8 +33,8 @@ def test_too_little_for_an_interval() -> None:
     assert estimate([], []) is None and estimate([0.0], [0]) is None
 
 
-def outcome(method: str, picture: str, iou: float, labels: tuple[str, ...], error: str | None = None) -> Outcome:
-    return Outcome(method, "e", picture, labels, 0 if error else 2, {"iou": (iou, 1), "seconds": (3.0, 1)}, error)
+def outcome(method: str, picture: str, iou: float, labels: tuple[str, ...], error: str | None = None) -> Measured:
+    return Measured(method, "e", picture, labels, {"concepts": 0 if error else 2, "iou": iou, "seconds": 3.0}, error)
 
 
 def test_rows_by_label() -> None:

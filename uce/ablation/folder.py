@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from uce.core.errors import RunFolderError
-from uce.core.files.result_folder import ResultFolder, remove_empty
-from uce.core.runs.folder import RunFolder
+from uce.many.folder import ResultFolder
 
-REPORTS = ("ablation.json", "ablation.csv", "ablation.md", "ablation.html")
 _ASKED = ("vary", "one_at_a_time", "localize_only", "pictures")
 
 
@@ -24,24 +22,9 @@ class AblationFolder(ResultFolder):
     """Paths of one ablation."""
 
     COMMAND, NOUN, DOCUMENT = "ablate", "an ablation", "ablation.json"
-    OURS = (*REPORTS, "runs", "cache")
-
-    def run(self, picture: str, cell: str) -> RunFolder:
-        return RunFolder(self.path / "runs" / picture / cell)
-
-    def clear(self) -> None:
-        """Remove what an ablation wrote, and nothing else."""
-        for folder in sorted((self.path / "runs").glob("*/*")):
-            RunFolder(folder).clear()
-            remove_empty(folder)
-            remove_empty(folder.parent)
-        for path in (*(self.path / "cache").glob("*.safetensors"), *(self.path / "cache").glob(".*.part")):
-            path.unlink()
-        for name in ("runs", "cache"):
-            remove_empty(self.path / name)
-        # ablation.json last: without it, what a kill in between left would count as somebody else's
-        for path in (*self.path.glob(".*.part"), *(self.path / name for name in reversed(REPORTS))):
-            path.unlink(missing_ok=True)
+    FILES = ("ablation.html", "ablation.md", "ablation.csv")
+    OWNED = ("cache/*.safetensors", "cache/.*.part")
+    RUNS = "*/*"
 
 
 def require_same_grid(stored: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:

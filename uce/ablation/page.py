@@ -10,9 +10,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from uce.ablation.folder import AblationFolder
-from uce.ablation.pictures import Subject
-from uce.ablation.table import Table, count_lines, failure_lines, head_of, text_of
+from uce.ablation.table import count_lines, failure_lines
 from uce.core.runs.overlay import draw_overlay
+from uce.many.subjects import Subject
+from uce.many.tables import Table, head_of, text_of
 from uce.reporting.html import data_uri, environment, file_uri
 
 OVERLAY_SIDE, SAMPLE_SIDE = 480, 112
@@ -36,15 +37,14 @@ def render_page(folder: AblationFolder, document: dict[str, Any], table: Table, 
 def _picture(folder: AblationFolder, document: dict[str, Any], subject: Subject) -> dict[str, Any]:
     """One picture's part of the page: itself, its truth, and a card per cell."""
     results = {result["cell"]: result for result in document["results"] if result["picture"] == subject.name}
-    truth = None
-    if subject.truth is not None:
-        names = [str(number) for number in range(1, len(subject.truth) + 1)]
-        truth = data_uri(draw_overlay(subject.original, subject.truth, names), OVERLAY_SIDE)
+    original, true, truth = subject.original, subject.truth, None
+    if true is not None:
+        truth = data_uri(draw_overlay(original, true, [str(k + 1) for k in range(len(true))]), OVERLAY_SIDE)
     return {
         "name": subject.name,
-        "original": data_uri(Image.fromarray(subject.original), OVERLAY_SIDE),
+        "original": data_uri(Image.fromarray(original), OVERLAY_SIDE),
         "truth": truth,
-        "things": None if subject.truth is None else len(subject.truth),
+        "things": None if true is None else len(true),
         "cards": [_card(folder, cell, results[cell["name"]]) for cell in document["cells"]],
     }
 

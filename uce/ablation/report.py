@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from uce.ablation.folder import AblationFolder
-from uce.ablation.measure import Measures, columns_of, counts_of, mean_of, measure
 from uce.ablation.page import render_page
-from uce.ablation.pictures import Subject
-from uce.ablation.table import Table, count_lines, failure_lines, table_of
+from uce.ablation.table import count_lines, failure_lines, table_of
 from uce.core.files.writing import write_text
+from uce.many.measures import columns_of, counts_of, mean_of, measure_run
+from uce.many.subjects import Subject
+from uce.many.tables import csv_text, escaped, plural
 
 MEAN = "(mean)"
 
 
 def write_reports(folder: AblationFolder, document: dict[str, Any], subjects: Sequence[Subject]) -> None:
     """Measure every cell and write ablation.json, .csv, .md and .html."""
-    truths = {subject.name: subject.truth for subject in subjects}
-    for result in document["results"]:
-        run, truth = folder.run(result["picture"], result["cell"]), truths[result["picture"]]
-        result["measures"] = measure(run, result["stages"], truth, result.get("empty", False))
+    for subject in subjects:
+        truth = subject.truth
+        for result in document["results"]:
+            if result["picture"] == subject.name:
+                run = folder.run(subject.name, result["cell"])
+                result["measures"] = measure_run(run, result["stages"], truth, result.get("empty", False))
     document["means"] = [_mean(document, cell["name"]) for cell in document["cells"]]
     document["counts"] = counts_of(row for result in document["results"] for row in result["stages"])
     folder.write(document)
@@ -45,53 +46,28 @@ def csv_of(document: dict[str, Any]) -> str:
     keys = [item["key"] for item in document["vary"]]
     columns = columns_of(result["measures"] for result in document["results"])
     values = {cell["name"]: cell["values"] for cell in document["cells"]}
-    buffer = io.StringIO()
-    names = ["cell", "picture", *keys, "status", *columns, "reused", "error", "folder"]
-    writer = csv.DictWriter(buffer, fieldnames=names, lineterminator="\n", restval="")
-    writer.writeheader()
+    records: list[dict[str, Any]] = []
     for row in document["means"]:
         status = f"{row['failed']} of {row['pictures']} failed" if row["failed"] else "done"
         facts = {"cell": row["cell"], "picture": MEAN, "status": status}
-        writer.writerow(facts | values[row["cell"]] | _digits(row["measures"]))
+        records.append(facts | values[row["cell"]] | row["measures"])
     for result in document["results"]:
         facts = {name: result.get(name, "") for name in ("cell", "picture", "status", "error", "folder")}
         facts["reused"] = "+".join(row["stage"] for row in result["stages"] if row.get("reused"))
-        writer.writerow(facts | values[result["cell"]] | _digits(result["measures"]))
-    return buffer.getvalue()
-
-
-def _digits(measures: Measures) -> dict[str, str]:
-    return {name: f"{value:.6g}" for name, value in measures.items()}
+        records.append(facts | values[result["cell"]] | result["measures"])
+    return csv_text(records, ["cell", "picture", *keys, "status", *columns, "reused", "error", "folder"])
 
 
 def markdown_of(document: dict[str, Any]) -> str:
     """The table of means, the counts and the failures."""
     pictures = ", ".join(picture["name"] for picture in document["pictures"])
     parts = [
-        f"# Ablation\n\n{len(document['cells'])} cells on {_plural(len(document['pictures']), 'picture')}: "
-        f"{_escaped(pictures)}.",
-        markdown_table(table_of(document)),
+        f"# Ablation\n\n{len(document['cells'])} cells on {plural(len(document['pictures']), 'picture')}: "
+        f"{escaped(pictures)}.",
+        table_of(document).markdown(),
         "\n".join(f"- {line}" for line in count_lines(document)),
     ]
     failures = failure_lines(document)
     if failures:
-        parts.append("## Failed\n\n" + "\n".join(f"- {_escaped(line)}" for line in failures))
+        parts.append("## Failed\n\n" + "\n".join(f"- {escaped(line)}" for line in failures))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(table: Table) -> str:
-    """The table alone; the best score of a column is bold."""
-    align = [":--" if column < table.num_keys else "--:" for column in range(len(table.heads))]
-    lines = [[_escaped(head) for head in table.heads], align]
-    for number, row in enumerate(table.rows):
-        texts = [_escaped(text) for text in row]
-        lines.append([f"**{t}**" if (number, c) in table.best else t for c, t in enumerate(texts)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from uce.ablation.folder import AblationFolder
 from uce.core.work.held import Run
+from uce.many.result import Results
 
 
-@dataclass(frozen=True, eq=False)
-class Ablation:
-    """An ablation's folder, read."""
-
-    folder: AblationFolder
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """ablation.json."""
-        return self.folder.read()
+class Ablation(Results[AblationFolder]):
+    """An ablation's folder, read; `document` is ablation.json."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -58,9 +44,7 @@ class Ablation:
             RunFolderError: that cell left no run.
         """
         picture = picture or self.document["pictures"][0]["name"]
-        run = Run(self.folder.run(picture, cell))
-        _ = run.info, run.concepts
-        return run
+        return self._open(picture, cell)
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""

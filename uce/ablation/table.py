@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from uce.ablation.measure import SCORES, columns_of
-
-_HEADS = {"concepts": "concepts", "share": "share", "iou": "IoU", "precision": "precision", "recall": "recall",
-          "ari": "ARI", "count_error": "count error"}  # fmt: skip
-_BEST_IS_LOW = ("count_error",)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Means over the pictures, one row per cell, as text.
-
-    Attributes:
-        heads: column titles; the first `num_keys` are the varied keys.
-        rows: a text per column.
-        best: (row, column) of the best score of each score's column, where the texts differ.
-    """
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_keys: int
-    best: frozenset[tuple[int, int]]
+from uce.many.measures import SCORES, columns_of
+from uce.many.tables import LOWER_IS_BETTER, Table, head_of, text_of
 
 
 def table_of(document: dict[str, Any]) -> Table:
@@ -43,28 +23,9 @@ def table_of(document: dict[str, Any]) -> Table:
     for column, name in enumerate(columns):
         found = {row: mean["measures"][name] for row, mean in enumerate(document["means"]) if name in mean["measures"]}
         if name in SCORES and len({text_of(name, value) for value in found.values()}) > 1:
-            top = text_of(name, min(found.values()) if name in _BEST_IS_LOW else max(found.values()))
+            top = text_of(name, min(found.values()) if name in LOWER_IS_BETTER else max(found.values()))
             best |= {(row, offset + column) for row, value in found.items() if text_of(name, value) == top}
     return Table(tuple(heads), tuple(rows), len(keys), frozenset(best))
-
-
-def head_of(column: str) -> str:
-    """ "seconds.extractor" -> "extractor (s)", "loss.total" -> "loss total"."""
-    kind, _, name = column.partition(".")
-    return {"seconds": f"{name} (s)", "loss": f"loss {name}"}.get(kind, _HEADS.get(column, column))
-
-
-def text_of(column: str, value: float | None) -> str:
-    """A measure in as many digits as people compare."""
-    if value is None:
-        return ""
-    if column == "share":
-        return f"{value:.1%}"
-    if column in ("concepts", "count_error"):
-        return f"{value:.2f}".rstrip("0").rstrip(".")
-    if column.startswith("seconds."):
-        return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-    return f"{value:.3g}" if column.startswith("loss.") else f"{value:.3f}"
 
 
 def count_lines(document: dict[str, Any]) -> list[str]:
