@@ -17,10 +17,12 @@ def ablate(
     images: PictureSource | Sequence[PictureSource],
     out: str | Path,
     *,
-    vary: Sequence[str] | Mapping[str, Sequence[Any]],
+    vary: Sequence[str] | Mapping[str, Sequence[Any] | Mapping[str, Any]],
     one_at_a_time: bool = False,
     localize_only: bool = False,
     truth: str | Path | None = None,
+    evaluate: bool = False,
+    encoder: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     **options: Any,
@@ -31,11 +33,17 @@ def ablate(
         images: one picture or several; files are known by their stems.
         out: the folder for tables and runs.
         vary: key -> values, such as {"clusterer": ["finch", "kmeans"], "refiner": ["saliency+merge", "none"],
-            "optimizer.merge_step": [50, 100]}, or the texts of `--vary`. Every combination becomes a cell.
-        one_at_a_time: instead, the base configuration and each single change of it.
+            "optimizer.merge_step": [50, 100]}, or the texts of `--vary`. Variants of a stage with settings of their own
+            are a mapping: {"clusterer": {"mine": {"plugin": "hdbscan", "smallest": 6}, "kmeans": {}}}. Every
+            combination becomes a cell; cells that only `seed` tells apart are one row of the tables.
+        one_at_a_time: instead, the base configuration and each single change of it, with every seed.
         localize_only: stages one to three only.
         truth: a folder of true masks, see docs/formats.md.
-        resume: continue an interrupted ablation in `out`.
+        evaluate: also draw from the tokens, and measure SIM^I, SIM^C, ACC^1 and ACC^3 as `uce.evaluate` does; `set`
+            takes its settings too ("evaluate.count=4").
+        encoder: who compares them; None: efficientnet-lite0.
+        resume: continue the ablation in `out`: values and pictures may be added, what is finished stays, and runs
+            whose plugins have other code now are computed again.
         overwrite: replace the ablation in `out`.
         options: the base configuration, as for `run`.
 
@@ -45,19 +53,11 @@ def ablate(
     Raises:
         UceError: what is asked for cannot be run.
     """
-    from uce.ablation.run import run_ablation
+    from uce.ablation.run import Asked, run_ablation
     from uce.core.config.options import Options
 
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    run_ablation(
-        sources,
-        Options(**options),
-        Path(out),
-        vary=vary,
-        one_at_a_time=one_at_a_time,
-        localize_only=localize_only,
-        truth=None if truth is None else Path(truth),
-        resume=resume,
-        overwrite=overwrite,
-    )
+    where = None if truth is None else Path(truth)
+    asked = Asked(vary, one_at_a_time, localize_only, where, evaluate, encoder)
+    run_ablation(sources, Options(**options), Path(out), asked, resume=resume, overwrite=overwrite)
     return Ablation(AblationFolder(Path(out)))

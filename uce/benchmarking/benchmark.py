@@ -14,7 +14,6 @@ from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
 from uce.benchmarking.table import Measured, Row, make_rows
 from uce.benchmarking.work import Comparison, Report, measure_all, run_all
-from uce.core.config.devices import resolve_device
 from uce.core.config.options import Options
 from uce.core.errors import ConfigError, PluginError
 from uce.core.flow.configuration import Config
@@ -23,6 +22,7 @@ from uce.core.runs.facts import command_line, now, versions
 from uce.evaluation.scores import accuracy_note
 from uce.evaluation.settings import EvaluationSettings, is_ours, resolve
 from uce.many.engine import Engine
+from uce.many.likeness import Judging
 from uce.many.question import merged
 
 METHODS = ("default", "paper", "random-masks", "lower-bound")
@@ -114,22 +114,20 @@ def benchmark(
     names = [encoder] if isinstance(encoder, str) else list(encoder)
     chosen, draw = resolve(manager, names, [text for text in common if is_ours(text)], drawing)
     configs = _configs(chosen_methods, manager, shared, masks_only)
-    encoders = {c.name: c.load(resolve_device(shared.device or "auto")) for c in chosen if not masks_only}
+    judging = None if masks_only else Judging.of(chosen, draw, shared.device, shared.plugin)
     source = _pictures(folder.path, pictures, truth, objects, per_kind, limit, label)
     _check_pictures(source, chosen_methods, masks_only)
     results = {(row["cell"], row["picture"]): row for row in (stored or {}).get("results", [])}
-    engine = Engine(manager, configs, source.subjects, folder.run, masks_only, results)
+    after = None if judging is None else judging.draw
+    engine = Engine(manager, configs, source.subjects, folder.run, masks_only, results, after=after)
     engine.load()
     facts = _facts(chosen_methods, shared, source, masks_only)
     _begin(folder, stored, facts, draw, overwrite)
     about = {"model": str(shared.model or "mini"), "seed": str(shared.seed or 0)}
     about["settings of all methods"] = " ".join(run_set)
-    drawn = None if masks_only else draw
-    plan = Comparison(
-        folder, source, tuple(chosen_methods), engine, about, drawn, shared.device, tuple(shared.plugin)
-    )  # fmt: skip
+    plan = Comparison(folder, source, tuple(chosen_methods), engine, about, judging)
     run_all(plan, report)
-    return _finish(plan, measure_all(plan, encoders, report))
+    return _finish(plan, measure_all(plan, report))
 
 
 def _without_drawing(names: Sequence[str], masks_only: bool) -> list[str]:
@@ -212,7 +210,7 @@ def _finish(plan: Comparison, found: list[Measured]) -> Benchmark:
     rows = make_rows(found)
     notes = []
     for row in rows:
-        note = None if plan.draw is None or row.label != "all" else accuracy_note(row.prototypes)
+        note = None if plan.judging is None or row.label != "all" else accuracy_note(row.prototypes)
         if note is not None:
             notes.append(f"{row.method}: {note}")
     for method in plan.own:

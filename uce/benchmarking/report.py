@@ -53,7 +53,7 @@ def _picture_record(one: Measured) -> dict[str, Any]:
 
 def facts(plan: Comparison) -> dict[str, str]:
     """What the numbers depend on."""
-    draw = plan.draw
+    draw = None if plan.judging is None else plan.judging.settings
     told = {"pictures": f"{len(plan.pictures.subjects)} of {Path(plan.pictures.origin).name}", **plan.about}
     if draw is not None:
         told["drawn"] = (
@@ -136,9 +136,10 @@ def _method_part(plan: Comparison, method: Method, subject: Subject, one: Measur
     if method.base is not None and run is not None:  # the next picture's tokens
         made = [other for s in plan.pictures.subjects if (other := plan.run(method, s)) is not None]
         run = made[([other.path for other in made].index(run.path) + 1) % len(made)]
-    if run is not None and error is None and plan.draw is not None:
+    if run is not None and error is None and plan.judging is not None:
         for stem in [*(token_stem(concept.token) for concept in run.concepts), "all"]:
-            drawn = sorted((run.path / FOLDER).glob(f"{stem}-s{plan.draw.seed}-*.png"), key=lambda p: p.stat().st_mtime)
+            kept = (run.path / FOLDER).glob(f"{stem}-s{plan.judging.settings.seed}-*.png")
+            drawn = sorted(kept, key=lambda path: path.stat().st_mtime)
             if drawn:
                 pictures.append((stem, drawn[-1].relative_to(plan.folder.path).as_posix()))
     return {"name": method.name, "numbers": numbers, "error": error, "pictures": pictures}

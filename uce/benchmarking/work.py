@@ -15,12 +15,10 @@ from uce.benchmarking.methods import Method
 from uce.benchmarking.pictures import PictureSet
 from uce.benchmarking.table import Measured
 from uce.core.files.writing import write_text
-from uce.core.model.encoder import Encoder
 from uce.core.work.held import Run
-from uce.evaluation.pictures import draw_pictures, gather
-from uce.evaluation.scores import RunFeatures, another_runs_tokens, encode_run, pooled, score_runs
-from uce.evaluation.settings import EvaluationSettings
+from uce.evaluation.scores import RunFeatures, another_runs_tokens
 from uce.many.engine import Engine, Result
+from uce.many.likeness import Judging, likeness
 from uce.many.measures import Measures, measure_run
 from uce.many.subjects import Subject
 
@@ -35,8 +33,7 @@ class Comparison:
     Attributes:
         engine: the runs of the methods that have some.
         about: what holds for every method, as people read it.
-        draw: what is drawn for the evaluation; None where masks alone are compared.
-        device, plugin: for drawing.
+        judging: how tokens are compared; None where masks alone are.
     """
 
     folder: BenchmarkFolder
@@ -44,9 +41,7 @@ class Comparison:
     methods: tuple[Method, ...]
     engine: Engine
     about: Mapping[str, str]
-    draw: EvaluationSettings | None
-    device: str | None = None
-    plugin: Sequence[str] = ()
+    judging: Judging | None
 
     @property
     def own(self) -> list[Method]:
@@ -80,8 +75,6 @@ def run_all(plan: Comparison, report: Report) -> None:
             said = f"{len(run)} concepts, " + (
                 "kept from before" if ended.earlier else f"{seconds(ended.result):.0f} s"
             )
-            if plan.draw is not None:
-                draw_pictures(run, plan.draw, plan.device, plan.plugin)
         report(f"[{number}/{len(jobs)}] {name} on {subject.name}: {said}")
 
 
@@ -90,13 +83,14 @@ def seconds(result: Result) -> float:
     return float(sum(row["seconds"] for row in result["stages"] if row["stage"] != "samples"))
 
 
-def measure_all(plan: Comparison, encoders: Mapping[str, Encoder], report: Report) -> list[Measured]:
+def measure_all(plan: Comparison, report: Report) -> list[Measured]:
     """Every method's numbers on every picture, encoder by encoder."""
     masks = {method.name: [_masks(plan, method, subject) for subject in plan.pictures.subjects] for method in plan.own}
     found: list[Measured] = []
+    encoders = {} if plan.judging is None else plan.judging.encoders
     for name, encoder in encoders.items():
         report(f"encoder {name}: {encoder.description}")
-        features = {method.name: _features(plan, method, encoder) for method in plan.own}
+        features = {method.name: _features(plan, method, name) for method in plan.own}
         for method in plan.methods:
             found += _measured(plan, method, name, masks, features[method.base or method.name])
     if not encoders:
@@ -105,14 +99,10 @@ def measure_all(plan: Comparison, encoders: Mapping[str, Encoder], report: Repor
     return found
 
 
-def _features(plan: Comparison, method: Method, encoder: Encoder) -> dict[str, RunFeatures]:
-    assert plan.draw is not None
+def _features(plan: Comparison, method: Method, encoder: str) -> dict[str, RunFeatures]:
+    assert plan.judging is not None
     runs = {subject.name: plan.run(method, subject) for subject in plan.pictures.subjects}
-    return {
-        name: encode_run(encoder, gather(run, plan.draw, plan.device, plan.plugin))
-        for name, run in runs.items()
-        if run is not None
-    }
+    return plan.judging.features({name: run for name, run in runs.items() if run is not None}, encoder)
 
 
 def _measured(
@@ -122,17 +112,14 @@ def _measured(
     masks: Mapping[str, Sequence[Measures]],
     features: Mapping[str, RunFeatures],
 ) -> list[Measured]:
-    names, rows = list(features), list(features.values())
-    if method.base is not None and len(rows) > 1:
-        rows = another_runs_tokens(rows)
-    scores = dict(zip(names, score_runs(rows), strict=True)) if rows else {}
+    if method.base is not None and len(features) > 1:
+        features = dict(zip(features, another_runs_tokens(list(features.values())), strict=True))
+    scores = likeness(features)
     found = []
     for number, subject in enumerate(plan.pictures.subjects):
         result, run = plan.result(method, subject), plan.run(method, subject)
         values: Measures = {"concepts": 0 if run is None else len(run)}
-        if subject.name in scores:
-            own = pooled([scores[subject.name]])
-            values |= {key: own[key] for key in ("sim_i", "sim_c", "acc_1", "acc_3") if own[key] is not None}
+        values |= scores.get(subject.name, {})
         if method.base is None:
             values |= masks[method.name][number]
         found.append(Measured(method.name, encoder, subject.name, subject.labels, values, result.get("error")))
@@ -144,8 +131,6 @@ def _masks(plan: Comparison, method: Method, subject: Subject) -> Measures:
     result = plan.result(method, subject)
     folder = plan.folder.run(method.name, subject.name)
     found = measure_run(folder, result["stages"], subject.truth, result.get("empty", False))
-    if "count_error" in found:
-        found["exact_count"] = float(found["count_error"] == 0)
     if result["status"] != "failed":
         found["seconds"] = seconds(result)
     return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from uce.core.errors import UceError
 from uce.core.flow.configuration import Config
 from uce.core.registry.manager import Manager
 from uce.core.runs.folder import RunFolder
-from uce.core.work.attempts import attempt
+from uce.core.work.attempts import attempt, reason
 from uce.core.work.cache import SharedStore
+from uce.core.work.held import Run
 from uce.core.work.models import backbone_for, settle_micro_batch
 from uce.core.work.opening import Work, open_work, stage_rows
 from uce.core.work.worker import begun_alike, finished_status
@@ -41,6 +44,7 @@ class Engine:
         place: (name, picture) -> the run folder.
         results: by (name, picture), of earlier starts too.
         cache: where runs share results of stages; None: each keeps its own.
+        after: what else each finished run needs, such as pictures drawn from its tokens.
     """
 
     manager: Manager
@@ -50,6 +54,7 @@ class Engine:
     localize_only: bool
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     cache: Path | None = None
+    after: Callable[[Run], None] | None = None
 
     def load(self) -> None:
         """Load the model where all have the same: where it cannot be, nothing is to be written.
@@ -73,9 +78,16 @@ class Engine:
     def do(self, name: str, subject: Subject) -> Ended:
         """Finish one configuration on one picture; whatever is wrong with it becomes a result with "error"."""
         earlier = self.earlier(name, subject)
-        if earlier is not None:
-            self.results[name, subject.name] = earlier
-            return Ended(earlier, earlier=True)
+        ended = self._try(name, subject) if earlier is None else Ended(earlier, earlier=True)
+        if self.after is not None and ended.result["status"] != "failed":
+            after, run = self.after, Run(self.place(name, subject.name))
+            error = reason(lambda: after(run), run.path)
+            if error is not None:
+                ended = Ended({**ended.result, "status": "failed", "error": error}, ended.seconds)
+        self.results[name, subject.name] = ended.result
+        return ended
+
+    def _try(self, name: str, subject: Subject) -> Ended:
         run = self.place(name, subject.name)
 
         def begin() -> Work:
@@ -87,10 +99,13 @@ class Engine:
             )
 
         ended = attempt(begin, run.path, localize_only=self.localize_only)
-        result = self._result(name, subject, ended.status, [] if ended.work is None else stage_rows(ended.work))
+        stages: list[dict[str, Any]] = []
+        if ended.work is not None:
+            with suppress(UceError):  # somebody removed the folder meanwhile, which `error` says
+                stages = stage_rows(ended.work)
+        result = self._result(name, subject, ended.status, stages)
         if ended.error is not None:
             result |= {"error": ended.error, "empty": ended.empty}
-        self.results[name, subject.name] = result
         return Ended(result, ended.seconds)
 
     def earlier(self, name: str, subject: Subject) -> Result | None:

@@ -18,7 +18,8 @@ from uce.core.runs.folder import RunFolder
 from uce.truth.scoring import score_masks
 
 STAGES = ("extractor", "clusterer", "refiner", "initializer", "optimizer", "samples")
-SCORES = ("iou", "precision", "recall", "ari", "count_error")
+SCORES = ("iou", "precision", "recall", "ari", "count_error", "exact_count")
+LIKENESS = ("sim_i", "sim_c", "acc_1", "acc_3")
 PER_CONCEPT = ("sim_i", "acc_1", "acc_3")
 """Measures that are means over the concepts of a run; over several runs every concept counts once."""
 LAST_SHARE = 0.1
@@ -49,6 +50,7 @@ def measure_run(
         masks = None if truth is None else np.zeros((0, *truth.shape[1:]), np.bool_)
     if truth is not None and masks is not None:
         scores = asdict(score_masks(masks, truth))
+        scores["exact_count"] = float(scores["count_error"] == 0)
         found |= {name: scores[name] for name in SCORES}
     found |= seconds_per_stage(stages)
     if (folder / "history.csv").is_file():
@@ -117,7 +119,7 @@ def columns_of(rows: Iterable[Measures]) -> list[str]:
     found = {name for row in rows for name in row}
     seconds = [f"seconds.{stage}" for stage in (*STAGES, "total")]
     losses = sorted(name for name in found if name.startswith("loss."))
-    order = ["concepts", "share", *SCORES, *losses, *seconds]
+    order = ["concepts", "share", *SCORES, *LIKENESS, *losses, *seconds]
     return [name for name in order if name in found]
 
 

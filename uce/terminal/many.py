@@ -102,9 +102,9 @@ def show_ablation(ablation: Ablation, as_json: bool) -> bool:
     else:
         table = table_of(document)
         print(*text_table([table.heads, *table.rows], table.num_keys), sep="\n")
-        print("", *count_lines(document), sep="\n")
+        print("", *document["notes"], *count_lines(document), sep="\n")
         if good:
-            print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv and ablation.md")
+            print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv, .md and .tex")
     for line in failures:
         logs.complain(f"failed: {line}")
     if not good:
