@@ -87,11 +87,8 @@ def _mean(
         measures[name] = found.mean
         if (wide := spread([values[name] for values in having])) is not None:
             spreads[name] = wide
-        if (
-            row is not base
-            and name in BEST_OF
-            and (difference := paired(_sums(name, mine), _sums(name, theirs))) is not None
-        ):
+        scored = row is not base and name in BEST_OF
+        if scored and (difference := paired(_sums(name, mine), _sums(name, theirs))) is not None:
             differences[name] = {**asdict(difference), "sign": difference.sign}
     failed = sum(result["status"] == "failed" for result in runs)
     return {

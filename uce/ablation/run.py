@@ -69,6 +69,7 @@ def run_ablation(
     if stored is not None:
         require_grown(stored, document, folder.path)
         document |= {key: stored[key] for key in ("format", "started", "results")}
+        document["base"] = next((c.name for c in cells if c.name == stored.get("base")), document["base"])
     configs = {
         name: with_micro_batch(configs[name], before[name]["run"]["micro_batch"]) if name in before else configs[name]
         for name in (cell.name for cell in cells)

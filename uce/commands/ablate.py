@@ -24,8 +24,8 @@ def ablate(
         list[str] | None,
         typer.Option(
             metavar="KEY=V1,V2",
-            help="What varies: a stage, model, preset, seed, or a key of --set; 'KEY={NAME: {plugin: P, K: V}, ...}' for "
-            "variants, or a YAML file; repeat.",
+            help="What varies: a stage, model, preset, seed, or a key of --set; 'KEY={NAME: {plugin: P, K: V}, ...}' "
+            "for variants, or a YAML file; repeat.",
         ),
     ] = None,
     one_at_a_time: Annotated[
