@@ -140,7 +140,7 @@ def test_names_of_folders_are_safe_and_differ() -> None:
         ({"seed": 3}, r"vary\['seed'\] must be a list of values, found 3"),
         ({"clusterer": []}, r"vary\['clusterer'\] must be a list of values"),
         ({"clusterer": [3]}, "one that is no text"),
-        (["clusterer={mine: 3}"], "the variant 'mine' must be a mapping of settings, such as {plugin: NAME, KEY: VALUE}"),
+        (["clusterer={mine: 3}"], "the variant .mine. must be a mapping of settings, such as {plugin: NAME"),
         ({"optimizer.steps": {"few": 3}}, "only stages and the model have variants with names; give a list of values"),
         ({"refiner": {"a": {"chain": ["none"], "none": 3}}}, "a refiner's settings are a mapping"),
         (["nowhere.yaml"], "--vary nowhere.yaml: No such file"),

@@ -90,6 +90,7 @@ def run_ablation(
     if stored is None:
         folder.clear()
     else:
+        folder.sweep()
         document["notes"] = _forget_stale(engine, folder, stored.get("code", {}), document)
     folder.write(document)
     _work(engine, folder, document)
@@ -150,8 +151,9 @@ def _forget_stale(
         now_there, then = document["code"][cell], before.get(cell)
         differing = [] if then is None else [name for name, code in now_there.items() if then.get(name) != code]
         for subject in engine.subjects if differing else ():
-            if engine.results.pop((cell, subject.name), None) is not None:
-                engine.place(cell, subject.name).clear()
+            run = engine.place(cell, subject.name)
+            if engine.results.pop((cell, subject.name), None) is not None or run.is_run:
+                run.clear()
                 for name in differing:
                     changed[name] = changed.get(name, 0) + 1
     document["results"] = engine.ordered()

@@ -198,6 +198,7 @@ def _begin(
     overwrite: bool,
 ) -> None:
     """Write what is to be done, or check that it is what was begun."""
+    folder.sweep()
     if stored is not None:
         facts = {**merged(stored, facts, folder.path, fixed=("options",)), "results": stored.get("results", [])}
     elif overwrite:

@@ -125,6 +125,12 @@ class ResultFolder:
     def write(self, document: Mapping[str, Any]) -> None:
         write_json(self.path / self.DOCUMENT, document)
 
+    def sweep(self) -> None:
+        """Remove what a command that was killed while it wrote a file left beside it."""
+        for pattern in (".*.part", *(pattern for pattern in self.OWNED if pattern.endswith(".part"))):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove what the command wrote, and nothing else."""
         for path in [path for pattern in self.OWNED for path in self.path.glob(pattern)]:
@@ -136,8 +142,9 @@ class ResultFolder:
         for name in self._folders:
             remove_empty(self.path / name)
         # the document last: without it, what a kill in between left would count as somebody else's
-        for path in (*self.path.glob(".*.part"), *(self.path / name for name in (*self.FILES, self.DOCUMENT))):
-            path.unlink(missing_ok=True)
+        self.sweep()
+        for name in (*self.FILES, self.DOCUMENT):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def remove_empty(folder: Path) -> None:
