@@ -41,7 +41,8 @@ def write_reports(
     if judging is not None:
         _judge(folder, document, judging)
     results = {(result["cell"], result["picture"]): result for result in document["results"]}
-    base = next((row for row in rows if row["cell"] == document["base"]), rows[0])
+    base = next((row for row in rows if document["base"] in row["cells"]), rows[0])
+    document["base"] = base["cell"]
     document["means"] = [_mean(row, base, results, [subject.name for subject in subjects]) for row in rows]
     document["counts"] = counts_of(row for result in document["results"] for row in result["stages"])
     folder.write(document)
@@ -93,6 +94,7 @@ def _mean(
     failed = sum(result["status"] == "failed" for result in runs)
     return {
         **row, "pictures": len([found for found in mine.values() if found]), "runs": len(runs), "failed": failed,
+        "n": sum("concepts" in result["measures"] for result in runs),
         "measures": measures, "spread": spreads, "difference": differences,
     }  # fmt: skip
 
@@ -117,7 +119,7 @@ def csv_of(document: dict[str, Any]) -> str:
     records: list[dict[str, Any]] = []
     for row in document["means"]:
         status = f"{row['failed']} of {row['runs']} failed" if row["failed"] else "done"
-        facts = {"cell": row["cell"], "picture": MEAN, "status": status, "settings": row["settings"], "n": row["runs"]}
+        facts = {"cell": row["cell"], "picture": MEAN, "status": status, "settings": row["settings"], "n": row["n"]}
         numbers: dict[str, Any] = {**row["measures"], **{f"{k}_sd": v for k, v in row["spread"].items()}}
         for name, found in row["difference"].items():
             numbers |= {f"{name}_difference": found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}

@@ -187,7 +187,7 @@ def _document(
         config = configs[cell.name]
         values = {key: label(cell.changes[key]) if key in cell.changes else value_of(config, key) for key in keys}
         rows.append({"name": cell.name, "title": cell.title, "values": values, "config": config.to_dict()})
-    is_base = (row["name"] for row in rows if row["config"] == base)
+    is_base = (row["name"] for row in rows if _but_for_seeds(row["config"]) == _but_for_seeds(base))
     return {
         "format": AblationFolder.FORMAT,
         "uce": __version__,
@@ -207,6 +207,10 @@ def _document(
         "notes": [],
         "results": [],
     }
+
+
+def _but_for_seeds(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if config is None else {**config, "run": {**config["run"], "seed": None}}
 
 
 def _picture_row(subject: Subject) -> dict[str, Any]:

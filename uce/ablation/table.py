@@ -37,7 +37,7 @@ def _table(document: dict[str, Any], columns: list[str]) -> Table:
     rows = []
     for row in means:
         facts = [row["values"][key] for key in keys] + ([row["settings"]] if settings else [])
-        facts.append(str(row["runs"] - row["failed"]))
+        facts.append(str(row["n"]))
         facts += [f"{row['failed']} of {row['runs']}" if row["failed"] else ""] if failing else []
         rows.append((*facts, *(_lines(row, name) for name in columns)))
     num_keys = len(keys) + settings
@@ -76,7 +76,8 @@ def _best(document: dict[str, Any], name: str) -> list[int]:
     clear = {number: means[number]["difference"].get(name, {}).get("sign", 0) * towards for number in found}
     base = next((number for number, row in enumerate(means) if row["cell"] == document["base"]), None)
     if base in at_top:
-        return at_top if all(clear[number] < 0 for number in found if number not in at_top) else []
+        others = [number for number in found if number not in at_top]
+        return at_top if others and all(clear[number] < 0 for number in others) else []
     return [number for number in at_top if clear[number] > 0]
 
 
