@@ -419,7 +419,7 @@ def test_tokens_are_judged_and_drawn_once(
     done = uce.ablate(pictures, tmp_path / "out", **common)
     for row in done.rows:
         assert -1 <= row["sim_i"] <= 1 and -1 <= row["sim_c"] <= 1 and 0 <= row["acc_1"] <= row["acc_3"] <= 1
-    assert {"sim_i", "sim_c", "acc_1", "acc_3"} <= done.means[1]["difference"].keys()
+    assert {"sim_i", "sim_c", "acc_1", "acc_3"} <= done.means[0]["difference"].keys(), "the second is the base"
     paths = [run.path for run in (done.run(cell, "scene") for cell in (row["cell"] for row in done.means))]
     alone = uce.evaluate([done.run(done.means[1]["cell"], p.stem) for p in pictures], count=1, steps=1).summary()
     for name in ("sim_i", "sim_c", "acc_1", "acc_3"):

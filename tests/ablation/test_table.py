@@ -66,12 +66,11 @@ def test_the_base_is_marked_where_all_others_are_clearly_worse() -> None:
 
 
 def test_a_row_says_n_spread_difference_and_interval() -> None:
-    (_, scores), (_, cost) = tables_of(document({"base": [0.5, 0.6, 0.7], "x": [0.6, 0.7, None]}))
-    assert scores.heads == ("clusterer", "n", "failed", "concepts", "IoU", "count error")
-    assert scores.rows[0] == ("base", "3", "", "2.5 ± 0", "0.600 ± 0.100", "1 ± 0")
-    assert scores.rows[1][:4] == ("x", "2", "1 of 3", "2.5 ± 0")
-    assert scores.rows[1][4] == "0.650 ± 0.071\n+0.100\n[+0.100, +0.100]", "over the two pictures that both have"
-    assert cost.heads == ("clusterer", "n", "failed", "share") and cost.rows[0][-1] == "25.0%"
+    ((title, masks),) = tables_of(document({"base": [0.5, 0.6, 0.7], "x": [0.6, 0.7, None]}))
+    assert title == "Masks" and masks.heads == ("clusterer", "n", "failed", "concepts", "share", "IoU", "count error")
+    assert masks.rows[0] == ("base", "3", "", "2.5 ± 0", "25.0%", "0.600 ± 0.100", "1 ± 0")
+    assert masks.rows[1][:5] == ("x", "2", "1 of 3", "2.5 ± 0", "25.0%")
+    assert masks.rows[1][5] == "0.650 ± 0.071\n+0.100\n[+0.100, +0.100]", "over the two pictures that both have"
 
 
 def test_seeds_of_one_picture_are_drawn_together() -> None:
@@ -88,16 +87,16 @@ def test_seeds_of_one_picture_are_drawn_together() -> None:
 def test_markdown_has_two_lines_per_cell_escapes_and_counts() -> None:
     text = markdown_of(document({"base": [0.5, 0.6, 0.7], "x|y": [0.6, 0.7, None]}))
     assert "2 configurations on 3 pictures: a\\|b, c, d." in text and "- extractor: computed 1, reused 1\n" in text
-    assert "| x\\|y | 2 | 1 of 3 | 2.5 ± 0 | **0.650 ± 0.071**<br>+0.100 [+0.100, +0.100] |" in text
+    assert "| x\\|y | 2 | 1 of 3 | 2.5 ± 0 | 25.0% | **0.650 ± 0.071**<br>+0.100 [+0.100, +0.100] |" in text
     assert "clusterer=x\\|y on d: no &lt;luck>" in text
     assert "paired difference to the row 'clusterer=base' and its 95% bootstrap interval over pictures." in text
 
 
 def test_latex_has_a_line_under_each_row_and_escapes() -> None:
     text = latex_of(document({"base_1": [0.5, 0.6, 0.7], "x": [0.6, 0.7, 0.8]}))
-    assert r"\begin{tabular}{lrrrr}" in text and "base\\_1 & 3 &" in text
-    assert r"x & 3 & 2.5 $\pm$ 0 & \textbf{0.700 $\pm$ 0.100} & 1 $\pm$ 0 \\" in text
-    assert r"{\scriptsize +0.100 [+0.100, +0.100]}" in text and text.count(r"\end{tabular}") == 2
+    assert r"\begin{tabular}{lrrrrr}" in text and "base\\_1 & 3 &" in text
+    assert r"x & 3 & 2.5 $\pm$ 0 & 25.0\% & \textbf{0.700 $\pm$ 0.100} & 1 $\pm$ 0 \\" in text
+    assert r"{\scriptsize +0.100 [+0.100, +0.100]}" in text and text.count(r"\end{tabular}") == 1
 
 
 def test_csv_has_spread_and_interval_in_the_rows_of_means() -> None:

@@ -225,11 +225,13 @@ def resolve_cells(
 
 def without_repeats(cells: Sequence[Cell], configs: Mapping[str, Config]) -> list[Cell]:
     """The cells, less those whose configuration an earlier one has: a change that names what the base does anyway."""
-    kept: list[Cell] = []
+    kept: list[tuple[Cell, dict[str, Any]]] = []
     for cell in cells:
-        if all(configs[cell.name].to_dict() != configs[other.name].to_dict() for other in kept):
-            kept.append(cell)
-    return kept
+        document = configs[cell.name].to_dict()
+        document["run"]["micro_batch"] = None  # decided as they are run
+        if all(document != other for _, other in kept):
+            kept.append((cell, document))
+    return [cell for cell, _ in kept]
 
 
 def value_of(config: Config, key: str) -> str:

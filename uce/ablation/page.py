@@ -16,7 +16,7 @@ from uce.many.subjects import Subject
 from uce.many.tables import head_of, text_of
 from uce.reporting.html import data_uri, environment, file_uri
 
-OVERLAY_SIDE, SAMPLE_SIDE, THUMBNAIL = 480, 112, 72
+OVERLAY_SIDE, SAMPLE_SIDE, THUMBNAIL = 480, 112, 96
 SHOWN = 3
 """Pictures beside the numbers of each row."""
 

@@ -70,17 +70,13 @@ def run_ablation(
         require_grown(stored, document, folder.path)
         document |= {key: stored[key] for key in ("format", "started", "results")}
         document["base"] = next((c.name for c in cells if c.name == stored.get("base")), document["base"])
-    configs = {
-        name: with_micro_batch(configs[name], before[name]["run"]["micro_batch"]) if name in before else configs[name]
-        for name in (cell.name for cell in cells)
-    }
+    configs = {cell.name: configs[cell.name] for cell in cells}
     for name in configs.keys() & before.keys():
+        configs[name] = with_micro_batch(configs[name], before[name]["run"]["micro_batch"])
         require_same(options.completed(manager, before[name]), configs[name], folder.path)
-    judging = None
-    if asked.evaluate:
-        chosen, drawing = resolve(manager, [asked.encoder] if asked.encoder else [], for_drawing, {})
-        judging = Judging.of(chosen, drawing, options.device, options.plugin)
-        document["evaluate"] = {"encoder": chosen[0].name, **drawing.model_dump(mode="json")}
+    judging = _judging(asked, options, manager, for_drawing) if asked.evaluate else None
+    if judging is not None:
+        document["evaluate"] = {"encoder": next(iter(judging.encoders), None), **judging.settings.model_dump()}
     results = {(row["cell"], row["picture"]): row for row in document["results"]}
     engine = Engine(
         manager, configs, subjects, lambda cell, picture: folder.run(picture, cell), asked.localize_only, results,
@@ -113,6 +109,11 @@ def _split(options: Options, asked: Asked) -> tuple[Options, list[str]]:
     if (theirs or asked.encoder) and not asked.evaluate:
         raise ConfigError(f"{theirs[0] if theirs else '--encoder'} is for --evaluate; add that, or leave it out")
     return options, theirs
+
+
+def _judging(asked: Asked, options: Options, manager: Manager, assignments: Sequence[str]) -> Judging:
+    chosen, drawing = resolve(manager, [asked.encoder] if asked.encoder else [], assignments, {})
+    return Judging.of(chosen, drawing, options.device, options.plugin)
 
 
 def _base(options: Options, manager: Manager, stored: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -11,17 +11,16 @@ from uce.many.measures import LIKENESS, SCORES, columns_of
 from uce.many.tables import LOWER_IS_BETTER, Table, head_of, text_of
 
 BEST_OF = (*SCORES, *LIKENESS)
-_COSTS = ("share", "loss.", "seconds.")
 
 
 def tables_of(document: dict[str, Any]) -> list[tuple[str, Table]]:
-    """(what it shows, table): counts and scores, then the rest."""
+    """(what it shows, table): masks, what was learned, and the time, each narrow enough for a page."""
     columns = columns_of(row["measures"] for row in document["means"])
-    costs = [name for name in columns if name.startswith(_COSTS)]
-    scores = [name for name in columns if name not in costs]
-    return [
-        (title, _table(document, names)) for title, names in (("Scores", scores), ("Cost", costs)) if names or not costs
-    ]
+    masks = [name for name in columns if name in ("concepts", "share", *SCORES)]
+    tokens = [name for name in columns if name in LIKENESS or name.startswith("loss.")]
+    seconds = [name for name in columns if name.startswith("seconds.")]
+    groups = [("Masks", masks), ("Tokens", tokens), ("Seconds", seconds)]
+    return [(title, _table(document, names)) for title, names in groups if names or not columns]
 
 
 def table_of(document: dict[str, Any]) -> Table:

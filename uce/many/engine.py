@@ -137,10 +137,10 @@ class Engine:
         config = self.configs[name]
         if config.run.micro_batch:
             return config
-        settled = settle_micro_batch(config, backbone_for(self.manager, config)).run.micro_batch
-        for other, theirs in self.configs.items():
-            if _model_key(theirs) == _model_key(config) and not theirs.run.micro_batch:
-                self.configs[other] = with_micro_batch(theirs, settled)
+        alike = {name: other for name, other in self.configs.items() if _model_key(other) == _model_key(config)}
+        earlier = (other.run.micro_batch for other in alike.values() if other.run.micro_batch)
+        settled = next(earlier, 0) or settle_micro_batch(config, backbone_for(self.manager, config)).run.micro_batch
+        self.configs.update({name: with_micro_batch(other, settled) for name, other in alike.items()})
         return self.configs[name]
 
 
