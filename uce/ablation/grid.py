@@ -66,7 +66,8 @@ class Cell:
         settings: dict[str, Any] = {}
         for key, value in self.changes.items():
             if isinstance(value, Variant):
-                value, settings = value.plugin, {**settings, **value.settings}
+                settings |= value.settings
+                value = value.plugin
             if key == "refiner":
                 given[key] = value.split("+")
             elif key in FLAGS:

@@ -183,7 +183,7 @@ def _document(
 ) -> dict[str, Any]:
     """ablation.json before anything ran."""
     keys = [item.key for item in variations]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         config = configs[cell.name]
         values = {key: label(cell.changes[key]) if key in cell.changes else value_of(config, key) for key in keys}
