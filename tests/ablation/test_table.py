@@ -8,7 +8,7 @@ from uce.ablation.report import _mean, csv_of, latex_of, markdown_of
 from uce.ablation.table import about_lines, table_of, tables_of
 from uce.many.tables import text_of
 
-PICTURES = ["a|b", "c", "d"]
+PICTURES = ["a|b", "c", "d", "e", "f", "g"]
 Rows = dict[str, list[float | None]]
 
 
@@ -55,14 +55,17 @@ def marked(rows: Rows) -> set[str]:
 
 
 def test_a_better_row_is_marked_only_where_the_interval_excludes_the_base() -> None:
-    assert marked({"base": [0.5, 0.6, 0.7], "x": [0.6, 0.7, 0.8]}) == {"x"}
-    assert marked({"base": [0.5, 0.6, 0.7], "x": [0.9, 0.5, 0.9]}) == set(), "one picture is worse: it may be chance"
+    assert marked({"base": [0.5, 0.6, 0.7] * 2, "x": [0.6, 0.7, 0.8] * 2}) == {"x"}
+    assert marked({"base": [0.5, 0.6, 0.7] * 2, "x": [0.7, 0.3, 0.9] * 2}) == set(), "a third is worse: may be chance"
+    assert marked({"base": [0.5, 0.6, 0.7], "x": [0.6, 0.7, 0.8]}) == set(), "three pictures prove nothing"
     assert marked({"base": [0.5], "x": [0.9]}) == set(), "one picture has no interval"
 
 
 def test_the_base_is_marked_where_all_others_are_clearly_worse() -> None:
-    assert marked({"base": [0.5, 0.6, 0.7], "x": [0.4, 0.5, 0.6]}) == {"base"}
-    assert marked({"base": [0.5, 0.6, 0.7], "x": [0.4, 0.5, 0.6], "y": [0.1, 0.9, 0.6]}) == set()
+    base = [0.5, 0.6, 0.7] * 2
+    assert marked({"base": base, "x": [0.4, 0.5, 0.6] * 2}) == {"base"}
+    assert marked({"base": base, "x": [0.4, 0.5, 0.6] * 2, "y": [0.1, 0.9, 0.6] * 2}) == set()
+    assert marked({"base": base, "x": base}) == set(), "all alike"
 
 
 def test_a_row_says_n_spread_difference_and_interval() -> None:
@@ -87,15 +90,15 @@ def test_seeds_of_one_picture_are_drawn_together() -> None:
 def test_markdown_has_two_lines_per_cell_escapes_and_counts() -> None:
     text = markdown_of(document({"base": [0.5, 0.6, 0.7], "x|y": [0.6, 0.7, None]}))
     assert "2 configurations on 3 pictures: a\\|b, c, d." in text and "- extractor: computed 1, reused 1\n" in text
-    assert "| x\\|y | 2 | 1 of 3 | 2.5 ± 0 | 25.0% | **0.650 ± 0.071**<br>+0.100 [+0.100, +0.100] |" in text
+    assert "| x\\|y | 2 | 1 of 3 | 2.5 ± 0 | 25.0% | 0.650 ± 0.071<br>+0.100 [+0.100, +0.100] |" in text
     assert "clusterer=x\\|y on d: no &lt;luck>" in text
     assert "paired difference to the row 'clusterer=base' and its 95% bootstrap interval over pictures." in text
 
 
 def test_latex_has_a_line_under_each_row_and_escapes() -> None:
-    text = latex_of(document({"base_1": [0.5, 0.6, 0.7], "x": [0.6, 0.7, 0.8]}))
-    assert r"\begin{tabular}{lrrrrr}" in text and "base\\_1 & 3 &" in text
-    assert r"x & 3 & 2.5 $\pm$ 0 & 25.0\% & \textbf{0.700 $\pm$ 0.100} & 1 $\pm$ 0 \\" in text
+    text = latex_of(document({"base_1": [0.5, 0.6, 0.7] * 2, "x": [0.6, 0.7, 0.8] * 2}))
+    assert r"\begin{tabular}{lrrrrr}" in text and "base\\_1 & 6 &" in text
+    assert r"x & 6 & 2.5 $\pm$ 0 & 25.0\% & \textbf{0.700 $\pm$ 0.089} & 1 $\pm$ 0 \\" in text
     assert r"{\scriptsize +0.100 [+0.100, +0.100]}" in text and text.count(r"\end{tabular}") == 1
 
 

@@ -48,7 +48,13 @@ def test_what_makes_a_picture_hard_for_both_cancels() -> None:
 def test_a_difference_of_means_over_concepts_weighs_concepts() -> None:
     """(1 + 3) / 4 against (0 + 0) / 2: every concept counts once."""
     found = paired({"a": (1.0, 1), "b": (3.0, 3)}, {"a": (0.0, 1), "b": (0.0, 1)})
-    assert found is not None and found.mean == 1.0 and found == Difference(1.0, 1.0, 1.0)
+    assert found is not None and found.mean == 1.0 and found == Difference(1.0, 1.0, 1.0, 2)
+
+
+def test_too_few_units_are_not_told_from_chance() -> None:
+    """Five that agree do so in one of 16 cases by chance."""
+    signs = [paired({n: (n + 1.0, 1) for n in range(m)}, {n: (n + 0.5, 1) for n in range(m)}) for m in (5, 6)]
+    assert [found.sign for found in signs if found is not None] == [0, 1]
 
 
 def test_the_interval_of_differences_covers_like_the_normal_one() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from uce.many.measures import LIKENESS, SCORES, columns_of
+from uce.many.statistics import LEAST
 from uce.many.tables import LOWER_IS_BETTER, Table, head_of, text_of
 
 BEST_OF = (*SCORES, *LIKENESS)
@@ -87,10 +88,11 @@ def about_lines(document: dict[str, Any]) -> list[str]:
     over = f"{pictures} pictures" if pictures != 1 else "1 picture"
     lines = [f"Means ± standard deviation over {over}{f' and {seeds} seeds' if seeds > 1 else ''}; n: runs that count."]
     if len(titles) > 1 and document.get("base") in titles:
-        unit = "pictures" if pictures > 1 else "seeds"
+        unit, units = ("pictures", pictures) if pictures > 1 else ("seeds", seeds)
+        mark = "A best value is marked only where the interval excludes that row."
         lines.append(
             f"Below: the paired difference to the row {titles[document['base']]!r} and its 95% bootstrap interval over "
-            f"{unit}. A best value is marked only where the interval excludes that row."
+            f"{unit}. {mark if units >= LEAST else f'Nothing is marked as best with fewer than {LEAST} {unit}.'}"
         )
     return [*lines, *document.get("notes", [])]
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 2000
+LEAST = 6
+"""Units with which a difference can be told from chance: that fewer of them all agree happens in one of 16 cases."""
 LEVEL = 0.95
 
 
@@ -56,16 +58,17 @@ Sums = Mapping[Hashable, tuple[float, int]]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a mean lies above another one, and its 95% interval; None with fewer than two units."""
+    """How far a mean lies above another one over so many units, and its 95% interval; None with fewer than two."""
 
     mean: float
     low: float | None
     high: float | None
+    units: int
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval excludes 0, else 0."""
-        if self.low is None or self.high is None:
+        """1 or -1 where the interval excludes 0, else 0; 0 with too few units to trust it."""
+        if self.low is None or self.high is None or self.units < LEAST:
             return 0
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
@@ -88,10 +91,10 @@ def paired(own: Sums, base: Sums, seed: int = 0) -> Difference | None:
 
     mean = float(difference(np.arange(len(units))))
     if len(units) < 2:
-        return Difference(mean, None, None)
+        return Difference(mean, None, None, len(units))
     drawn = difference(np.random.default_rng(seed).integers(0, len(units), (RESAMPLES, len(units))))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(mean, float(low), float(high))
+    return Difference(mean, float(low), float(high), len(units))
 
 
 def spread(values: Sequence[float]) -> float | None:
