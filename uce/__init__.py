@@ -17,7 +17,7 @@ from uce.waiting import wait_quietly
 wait_quietly()
 
 _HOMES = {
-    "ablate": "uce.api",
+    "ablate": "uce.ablation.ablate",
     "batch": "uce.batching.batch",
     "run": "uce.api",
     "localize": "uce.api",
@@ -71,8 +71,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from uce.ablation.ablate import ablate
     from uce.ablation.result import Ablation
-    from uce.api import ablate, export, generate, import_tokens, learn, load, localize, model_path, push, run
+    from uce.api import export, generate, import_tokens, learn, load, localize, model_path, push, run
     from uce.batching.batch import batch
     from uce.batching.result import Batch
     from uce.benchmarking.benchmark import benchmark

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,7 +15,6 @@ from uce.tokens.drawing import draw
 if TYPE_CHECKING:
     from PIL import Image
 
-    from uce.ablation.result import Ablation
     from uce.core.config.assigned import Assignments
     from uce.core.config.options import Options
     from uce.core.files.pictures import PictureSource
@@ -148,61 +147,6 @@ def learn(
         return load(folder)
     learn_folder(Path(folder), _options(options), resume=resume, overwrite=overwrite)
     return load(folder)
-
-
-@public
-def ablate(
-    images: PictureSource | Sequence[PictureSource],
-    out: str | Path,
-    *,
-    vary: Sequence[str] | Mapping[str, Sequence[Any]],
-    one_at_a_time: bool = False,
-    localize_only: bool = False,
-    truth: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    **options: Unpack[RunOptions],
-) -> Ablation:
-    """Run the same pictures under many configurations and compare; what cells share is computed once.
-
-    Args:
-        images: one picture or several; files are known by their stems.
-        out: the folder for tables and runs.
-        vary: key -> values, such as {"clusterer": ["finch", "kmeans"], "refiner": ["saliency+merge", "none"],
-            "optimizer.merge_step": [50, 100]}, or the texts of `--vary`. Every combination becomes a cell.
-        one_at_a_time: instead, the base configuration and each single change of it.
-        localize_only: stages one to three only.
-        truth: a folder of true masks, see docs/formats.md.
-        resume: continue an interrupted ablation in `out`.
-        overwrite: replace the ablation in `out`.
-        options: the base configuration, as for `run`.
-
-    Returns:
-        the ablation; cells that failed are in `failures`, and the others finished all the same.
-
-    Raises:
-        UceError: what is asked for cannot be run.
-    """
-    from uce.ablation.folder import AblationFolder
-    from uce.ablation.result import Ablation
-    from uce.ablation.run import run_ablation
-    from uce.core.config.options import Options
-    from uce.core.files.locks import alone_in
-
-    sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    with alone_in(Path(out)):
-        run_ablation(
-            sources,
-            Options.of(options),
-            Path(out),
-            vary=vary,
-            one_at_a_time=one_at_a_time,
-            localize_only=localize_only,
-            truth=None if truth is None else Path(truth),
-            resume=resume,
-            overwrite=overwrite,
-        )
-    return Ablation(AblationFolder(Path(out)))
 
 
 @public
@@ -345,7 +289,6 @@ def _options(options: FollowedOptions) -> Options:
 
 
 __all__ = [
-    "ablate",
     "draw",
     "export",
     "generate",

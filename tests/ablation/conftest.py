@@ -29,7 +29,7 @@ class Counting:
 
     class Settings(uce.Settings):
         things: int = Field(2, description="things to find")
-        fault: str = Field("", description="how to fail: '', 'raise', 'interrupt' or 'nothing'")
+        fault: str = Field("", description="how to fail: '', 'raise', 'exit', 'interrupt' or 'nothing'")
         strength: float = Field(0, description="changes nothing")
 
     @uce.hookimpl
@@ -49,6 +49,8 @@ class Counting:
         CALLS["clusterer"] += 1
         if settings.fault == "raise":
             raise ZeroDivisionError("a <b>mess</b>")
+        if settings.fault == "exit":
+            raise SystemExit(3)
         if settings.fault == "interrupt" and FAULTS:
             FAULTS.pop()
             raise KeyboardInterrupt

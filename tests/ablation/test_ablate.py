@@ -20,6 +20,8 @@ from PIL import Image
 
 import uce
 from uce.core import ConfigError, ImageError, ModelError, PluginError, RunFolderError
+from uce.evaluation.settings import EvaluationSettings
+from uce.many.likeness import Judging
 
 STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")
 Options = dict[str, Any]
@@ -153,7 +155,8 @@ def test_an_interrupted_ablation_resumes_to_the_same_bytes(
         [{k: v for k, v in row.items() if not drop.search(k)} for row in rows_of(tmp_path / name)]
         for name in ("out", "whole")
     ]
-    assert tables[0] == tables[1]
+    for one, other in zip(*tables, strict=True):
+        assert one == other
 
 
 def test_resuming_a_finished_ablation_runs_nothing_and_may_add_truth(
@@ -184,7 +187,8 @@ def test_a_cell_whose_folder_is_gone_is_run_again_from_what_is_shared(
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"vary": ["seed=1,2"]}, "was begun with --vary seed=0,1, now --vary seed=1,2; ask for the same, or"),
+        ({"vary": ["seed=1,2"]}, "was begun with --vary seed=0,1, now --vary seed=1,2; ask for the same, with more"),
+        ({"vary": ["seed=0,1", "refiner.counting.things=1"]}, "now --vary seed=0,1 --vary refiner.counting.things=1"),
         ({"one_at_a_time": True}, "was begun with no --one-at-a-time, now with it"),
         ({"localize_only": False}, "was begun with --localize-only, now without it"),
         ({"images": 1}, "was begun with the pictures scene, a & b, now scene"),
@@ -265,11 +269,14 @@ def test_the_csv_has_means_and_single_rows_with_every_measure(
 ) -> None:
     done = uce.ablate(pictures, tmp_path / "out", vary=["refiner.counting.things=1,2"], truth=truth, **base)
     rows = rows_of(tmp_path / "out")
-    assert list(rows[0]) == [
-        "cell", "picture", "refiner.counting.things", "status", "concepts", "share", "iou", "precision", "recall",
-        "ari", "count_error", "loss.attention", "loss.contrastive", "loss.masked_mse", "loss.total",
+    ends = ("_sd", "_difference", "_low", "_high")
+    assert [name for name in rows[0] if not name.endswith(ends)] == [
+        "cell", "picture", "refiner.counting.things", "settings", "status", "n", "concepts", "share", "iou",
+        "precision", "recall", "ari", "count_error", "exact_count",
+        "loss.attention", "loss.contrastive", "loss.masked_mse", "loss.total",
         "seconds.extractor", "seconds.foreground", "seconds.clusterer", "seconds.refiner", "seconds.initializer",
-        "seconds.optimizer", "seconds.samples", "seconds.total", "reused", "error", "folder",
+        "seconds.optimizer",
+        "seconds.samples", "seconds.total", "reused", "error", "folder",
     ]  # fmt: skip
     assert [row["picture"] for row in rows] == ["(mean)"] * 2 + ["scene", "a & b"] * 2
     assert rows[2]["folder"] == "runs/scene/refiner.counting.things-1"
@@ -331,3 +338,129 @@ def test_observers_hear_of_every_cell(pictures: list[Path], base: Options, tmp_p
         (1, 2, "scene", "clusterer.fault=raise", "failed", False),
         (2, 2, "scene", "clusterer.fault=", "localized", True),
     ]
+
+
+def test_a_grid_grows_by_values_and_pictures(
+    pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    common: Options = {"localize_only": True, "resume": True, **base}
+    uce.ablate(pictures[:1], out, vary={"clusterer.strength": [1, 2]}, **common)
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.png")}
+    counting.clear()
+    more = uce.ablate(pictures[:1], out, vary={"clusterer.strength": [0, 1, 2]}, **common)
+    assert (counting["extractor"], counting["clusterer"]) == (0, 1), "what is new, and nothing else"
+    assert [row["clusterer.strength"] for row in more.means] == ["0", "1", "2"]
+    counting.clear()
+    both = uce.ablate(pictures, out, vary={"clusterer.strength": [0, 1, 2]}, **common)
+    assert (counting["extractor"], counting["clusterer"]) == (1, 3)
+    assert [(row["runs"], row["failed"]) for row in both.means] == [(2, 0)] * 3
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    whole = uce.ablate(pictures, tmp_path / "whole", vary={"clusterer.strength": [0, 1, 2]}, **common)
+    assert stable_bytes(out) == stable_bytes(tmp_path / "whole") and whole.counts == both.counts
+
+
+def test_single_changes_may_be_added_with_new_keys(pictures: list[Path], base: Options, tmp_path: Path) -> None:
+    common: Options = {"localize_only": True, "one_at_a_time": True, "resume": True, **base}
+    uce.ablate(pictures[:1], tmp_path / "out", vary={"clusterer.strength": [1]}, **common)
+    vary = {"clusterer.strength": [1], "refiner.counting.things": [1]}
+    done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, **common)
+    assert [row["title"] for row in done.means] == ["base", "clusterer.strength=1", "refiner.counting.things=1"]
+    with pytest.raises(RunFolderError, match=r"now --vary clusterer\.strength=1 --vary seed=0,1"):
+        uce.ablate(pictures[:1], tmp_path / "out", vary={"clusterer.strength": [1], "seed": [0, 1]}, **common)
+
+
+def test_cells_that_are_added_keep_the_settings_that_were_begun_with(
+    pictures: list[Path], base: Options, tmp_path: Path
+) -> None:
+    uce.ablate(pictures[:1], tmp_path / "out", vary={"clusterer.strength": [1]}, localize_only=True, **base)
+    given = {key: value for key, value in base.items() if key != "set"}
+    vary = {"clusterer.strength": [1, 2]}
+    done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, localize_only=True, resume=True, **given)
+    assert [cell["config"]["optimizer"]["steps"] for cell in done.document["cells"]] == [3, 3]
+
+
+def test_a_plugin_whose_code_changed_makes_its_cells_stale(
+    pictures: list[Path], base: Options, counting: Counter[str], tmp_path: Path
+) -> None:
+    plugin = tmp_path / "mine.py"
+    code = (
+        "import uce\nfrom uce.testing import tiny_labels\nfrom uce.core import Clusters\n\n\nclass Mine:\n"
+        "    '''Halves.'''\n\n    name = 'mine'\n\n    @uce.hookimpl\n    def uce_cluster(self, attention):\n"
+        "        return Clusters(tiny_labels(things=2) - 1)\n"
+    )
+    plugin.write_text(code)
+    common: Options = {"vary": ["clusterer=counting,mine"], "localize_only": True, **base, "plugin": [str(plugin)]}
+    first = uce.ablate(pictures, tmp_path / "out", **common)
+    assert [row["concepts"] for row in first.means] == [2, 2]
+    plugin.write_text(code.replace("tiny_labels(things=2) - 1", "tiny_labels(things=2).clamp(max=1) - 1"))
+    counting.clear()
+    again = uce.ablate(pictures, tmp_path / "out", resume=True, **common)
+    assert [row["concepts"] for row in again.means] == [2, 1] and counting["clusterer"] == 0
+    assert again.document["notes"] == ["the clusterer mine changed: 2 runs computed again"]
+    for name in ("ablation.md", "ablation.html", "ablation.tex"):
+        assert "the clusterer mine changed: 2 runs computed again" in (tmp_path / "out" / name).read_text()
+    assert uce.ablate(pictures, tmp_path / "out", resume=True, **common).document["notes"] == []
+
+
+def test_a_cell_that_exits_keeps_its_reason_and_costs_the_others_nothing(
+    pictures: list[Path], base: Options, tmp_path: Path
+) -> None:
+    vary = {"clusterer.fault": ["exit", ""]}
+    done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, localize_only=True, **base)
+    assert [row["status"] for row in done.rows] == ["failed", "localized"]
+    path = tmp_path / "out" / "runs" / "scene" / "clusterer.fault-exit" / "error.txt"
+    assert done.failures[0]["error"] == f"SystemExit: 3; traceback in {path}"
+
+
+def test_tokens_are_judged_and_drawn_once(
+    pictures: list[Path], base: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base["set"] |= {"evaluate.count": 1, "evaluate.steps": 1}
+    common: Options = {"vary": {"refiner.counting.things": [1, 2]}, "evaluate": True, **base}
+    done = uce.ablate(pictures, tmp_path / "out", **common)
+    for row in done.rows:
+        assert -1 <= row["sim_i"] <= 1 and -1 <= row["sim_c"] <= 1 and 0 <= row["acc_1"] <= row["acc_3"] <= 1
+    assert {"sim_i", "sim_c", "acc_1", "acc_3"} <= done.means[0]["difference"].keys(), "the second is the base"
+    paths = [run.path for run in (done.run(cell, "scene") for cell in (row["cell"] for row in done.means))]
+    alone = uce.evaluate([done.run(done.means[1]["cell"], p.stem) for p in pictures], count=1, steps=1).summary()
+    for name in ("sim_i", "sim_c", "acc_1", "acc_3"):
+        assert done.means[1][name] == pytest.approx(alone["encoders"]["efficientnet-lite0"][name], abs=1e-6), name
+    assert all(list((path / "evaluation").glob("*.png")) for path in paths)
+    monkeypatch.setattr("uce.api.draw", lambda *a, **k: pytest.fail("drew again"))
+    assert uce.ablate(pictures, tmp_path / "out", resume=True, **common).means == done.means
+
+
+def test_drawing_that_fails_is_a_failure_of_its_cell(
+    pictures: list[Path], base: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(self: Any, run: uce.Run) -> None:
+        if run.path.name.endswith("things-1"):
+            raise ZeroDivisionError("no paint")
+
+    monkeypatch.setattr("uce.many.likeness.Judging.draw", draw)
+    monkeypatch.setattr("uce.many.likeness.Judging.of", lambda *_: Judging(EvaluationSettings(), {}))
+    vary = {"refiner.counting.things": [1, 2]}
+    done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, evaluate=True, **base)
+    assert [row["status"] for row in done.rows] == ["failed", "done"]
+    assert done.failures[0]["error"].startswith("ZeroDivisionError: no paint; traceback in ")
+    monkeypatch.setattr("uce.many.likeness.Judging.draw", lambda *_: None)
+    again = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, evaluate=True, resume=True, **base)
+    assert not again.failures and again.counts == done.counts
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"evaluate": True, "localize_only": True}, "--evaluate draws from tokens, which --localize-only does not"),
+        ({"encoder": "clip"}, "--encoder is for --evaluate; add that, or leave it out"),
+        ({"set": ["evaluate.count=2"]}, "evaluate.count=2 is for --evaluate; add that"),
+        ({"evaluate": True, "encoder": "clop"}, "unknown encoder 'clop'.* Did you mean 'clip'"),
+    ],
+)
+def test_what_does_not_go_with_drawing_is_said(
+    pictures: list[Path], base: Options, tmp_path: Path, given: Options, text: str
+) -> None:
+    with pytest.raises((ConfigError, PluginError), match=text):
+        uce.ablate(pictures[:1], tmp_path / "out", vary=["seed=0,1"], **{**base, **given})
+    assert not (tmp_path / "out").exists()

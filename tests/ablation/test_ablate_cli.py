@@ -27,7 +27,7 @@ def test_from_pictures_to_tables(cli: Cli, tmp_path: Path) -> None:
     assert "clusterer: computed 2, reused 2\n" in text and "optimizer: computed 4, reused 0\n" in text
     assert "[4/4] desk  clusterer.clusters=3, optimizer.steps=2  done, " in said
     assert sorted(path.name for path in out.iterdir()) == [
-        "ablation.csv", "ablation.html", "ablation.json", "ablation.md", "cache", "runs",
+        "ablation.csv", "ablation.html", "ablation.json", "ablation.md", "ablation.tex", "cache", "runs",
     ]  # fmt: skip
     with (out / "ablation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from uce.ablation.grid import expand, parse_vary, resolve_cells, value_of, without_repeats
+from uce.ablation.grid import Variation, expand, parse_vary, resolve_cells, value_of, without_repeats
+from uce.ablation.variants import Variant
 from uce.core.config.options import Options
 from uce.core.errors import ConfigError, PluginError, UceError
 
@@ -26,12 +29,48 @@ def test_the_grid_is_every_combination_the_last_key_fastest() -> None:
 
 
 def test_one_at_a_time_is_the_base_and_each_change_alone() -> None:
-    assert cells_of("clusterer=finch,kmeans", "seed=1", one_at_a_time=True) == [
+    assert cells_of("clusterer=finch,kmeans", "optimizer.steps=9", one_at_a_time=True) == [
         {},
         {"clusterer": "finch"},
         {"clusterer": "kmeans"},
-        {"seed": 1},
+        {"optimizer.steps": 9},
     ]
+
+
+def test_seeds_repeat_every_cell_in_both_ways() -> None:
+    assert cells_of("clusterer=finch", "seed=1,2", one_at_a_time=True) == [
+        {"seed": 1},
+        {"seed": 2},
+        {"clusterer": "finch", "seed": 1},
+        {"clusterer": "finch", "seed": 2},
+    ]
+
+
+VARIANTS = "{mine: {plugin: hdbscan, smallest: 6}, kmeans: {}}"
+
+
+def test_variants_have_names_and_settings_in_a_text_in_a_file_and_from_python(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(f"clusterer: {VARIANTS}\nrefiner: [none, saliency + merge]\n")
+    found = parse_vary([f"clusterer={VARIANTS}"])
+    (variant, plain) = found[0].values
+    assert variant == Variant("mine", "hdbscan", {"clusterer.smallest": 6}) and plain == "kmeans"
+    assert found[0].labels == ("mine", "kmeans") and str(found[0]) == "clusterer=mine,kmeans"
+    assert parse_vary({"clusterer": yaml.safe_load(VARIANTS)}) == found
+    assert parse_vary([str(tmp_path / "grid.yaml")]) == (*found, Variation("refiner", ("none", "saliency+merge")))
+    options = Options()
+    cells = expand(found, False)
+    config = resolve_cells(cells, options, options.manager())["clusterer-mine"].to_dict()
+    assert (config["clusterer"]["plugin"], config["clusterer"]["smallest"]) == ("hdbscan", 6)
+
+
+def test_variants_of_a_chain_have_settings_by_refiner() -> None:
+    vary = {"refiner": {"ours": {"chain": ["saliency", "merge"], "merge": {"threshold": 2}}, "saliency+merge": {}}}
+    options = Options(set=["run.threads=1"])
+    cells = expand(parse_vary(vary), False)
+    assert [cell.title for cell in cells] == ["refiner=ours", "refiner=saliency+merge"]
+    first, second = (config.to_dict() for config in resolve_cells(cells, options, options.manager()).values())
+    assert first["refiner"]["chain"] == second["refiner"]["chain"] == ["saliency", "merge"]
+    assert first["refiner"]["merge"]["threshold"] == 2.0 != second["refiner"]["merge"]["threshold"]
 
 
 def test_a_change_that_the_base_has_anyway_is_no_cell_of_its_own() -> None:
@@ -101,6 +140,10 @@ def test_names_of_folders_are_safe_and_differ() -> None:
         ({"seed": 3}, r"vary\['seed'\] must be a list of values, found 3"),
         ({"clusterer": []}, r"vary\['clusterer'\] must be a list of values"),
         ({"clusterer": [3]}, "one that is no text"),
+        (["clusterer={mine: 3}"], "the variant .mine. must be a mapping of settings, such as {plugin: NAME"),
+        ({"optimizer.steps": {"few": 3}}, "only stages and the model have variants with names; give a list of values"),
+        ({"refiner": {"a": {"chain": ["none"], "none": 3}}}, "a refiner's settings are a mapping"),
+        (["nowhere.yaml"], "--vary nowhere.yaml: No such file"),
     ],
 )
 def test_what_cannot_vary_is_said(texts: Any, text: str) -> None:

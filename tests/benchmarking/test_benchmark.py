@@ -105,7 +105,7 @@ def test_resuming_a_finished_benchmark_runs_nothing(
     cli: Cli, done: Path, pictures: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = {name: (done / name).read_text() for name in ("table.csv", "pictures.csv")}
-    monkeypatch.setattr("uce.api.run", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr("uce.many.engine.attempt", lambda *a, **k: pytest.fail("ran again"))
     monkeypatch.setattr("uce.api.draw", lambda *a, **k: pytest.fail("drew again"))
     arguments = ["benchmark", "-o", done, "--pictures", pictures, "--methods", *METHODS, *flags]
     code, out, err = cli(*arguments, "--resume", "--json")
@@ -178,7 +178,7 @@ def test_a_picture_in_which_nothing_is_found_counts_as_missed(
     [row] = [row for row in csv.DictReader((out / "table.csv").open()) if row["label"] == "all"]
     assert (row["failed"], row["iou"], row["recall"], row["count_error"]) == ("2", "0", "0", "2")
     assert "left every cell unassigned" in (out / "index.html").read_text()
-    monkeypatch.setattr("uce.api.localize", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr("uce.many.engine.attempt", lambda *a, **k: pytest.fail("ran again"))
     assert cli(*arguments, "--resume")[0] == 0
 
 
@@ -219,7 +219,7 @@ def test_wrong_input_is_refused_before_anything_runs(
         assert not (out / "runs").exists()
     (tmp_path / "taken").write_text("a file")
     assert "is a file" in refused(cli, "-o", tmp_path / "taken", *good)
-    assert "holds no benchmark" in refused(cli, "-o", tmp_path, *good)
+    assert "which is not a benchmark's" in refused(cli, "-o", tmp_path, *good)
     part = tmp_path / "part"
     shutil.copytree(pictures, part)
     (part / "truth" / "b.png").unlink()

@@ -1,40 +1,15 @@
-"""Intervals and rows, against values worked out by hand."""
+"""Rows, against values worked out by hand."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from uce.benchmarking.statistics import Estimate, estimate
-from uce.benchmarking.table import Outcome, best, make_rows, measured, shown
+from uce.benchmarking.table import Measured, best, make_rows, measured, shown
+from uce.many.statistics import Estimate
 
 
-def test_mean_is_over_values_not_pictures() -> None:
-    """Three values that sum to 3 and one of 0: 3 / 4."""
-    found = estimate([3.0, 0.0, 9.0], [3, 1, 0])
-    assert found is not None and found.mean == 0.75
-
-
-def test_interval_of_two_pictures_is_what_can_be_drawn() -> None:
-    """0 and 1: the resampled means are 0, 1/2 and 1, with 1/4 of the draws at each end."""
-    assert estimate([0.0, 1.0], [1, 1]) == Estimate(0.5, 0.0, 1.0)
-
-
-def test_interval_covers_like_the_normal_one() -> None:
-    values = np.random.default_rng(3).normal(5, 2, 400)
-    found = estimate(values.tolist(), [1] * 400)
-    assert found is not None and found.low is not None and found.high is not None
-    assert (found.high - found.low) == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert found == estimate(values.tolist(), [1] * 400)  # fixed seed
-
-
-def test_too_little_for_an_interval() -> None:
-    assert estimate([2.0], [4]) == Estimate(0.5, None, None)
-    assert estimate([], []) is None and estimate([0.0], [0]) is None
-
-
-def outcome(method: str, picture: str, iou: float, labels: tuple[str, ...], error: str | None = None) -> Outcome:
-    return Outcome(method, "e", picture, labels, 0 if error else 2, {"iou": (iou, 1), "seconds": (3.0, 1)}, error)
+def outcome(method: str, picture: str, iou: float, labels: tuple[str, ...], error: str | None = None) -> Measured:
+    return Measured(method, "e", picture, labels, {"concepts": 0 if error else 2, "iou": iou, "seconds": 3.0}, error)
 
 
 def test_rows_by_label() -> None:

@@ -114,6 +114,45 @@ def test_batches_that_are_killed(
     assert tally.survived == kills
 
 
+def kill_ablation(starter: Starter, pictures: Path, flags: list[str], tmp_path: Path, count: int) -> Tally:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    vary = ["--vary", "seed=0,1", "--vary", "optimizer.attention_weight=0,1e-5"]
+    command = ["ablate", *sorted(pictures.iterdir())[:2], *vary, *flags]
+    duration = undisturbed(starter, [*command, "-o", whole])
+    expected = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("embeddings.safetensors")}
+    means = [{**row, "measures": known(row)} for row in json.loads((whole / "ablation.json").read_text())["means"]]
+
+    def check() -> None:
+        assert {path.relative_to(out): path.read_bytes() for path in out.rglob("embeddings.safetensors")} == expected
+        document = json.loads((out / "ablation.json").read_text())
+        assert document["finished"] and [row["status"] for row in document["results"]] == ["done"] * 8
+        for row, wanted in zip(document["means"], means, strict=True):
+            assert known(row) == wanted["measures"] and row["difference"] == wanted["difference"]
+        assert not leftovers(out)
+
+    return kill_at_random(
+        lambda: starter.start([*command, "-o", out, "--resume"]), check, lambda: shutil.rmtree(out), duration, count,
+        SEED, "uce ablate",
+    )  # fmt: skip
+
+
+def known(row: dict[str, Any]) -> dict[str, float]:
+    """The measures that do not depend on the clock."""
+    return {name: value for name, value in row["measures"].items() if not name.startswith("seconds")}
+
+
+def test_an_ablation_that_is_killed(starter: Starter, pictures: Path, toy: list[str], tmp_path: Path) -> None:
+    tally = kill_ablation(starter, pictures, toy, tmp_path, 3)
+    assert tally.tried == tally.survived == 3
+
+
+@pytest.mark.faults
+def test_ablations_that_are_killed(
+    starter: Starter, pictures: Path, toy: list[str], tmp_path: Path, kills: int
+) -> None:
+    assert kill_ablation(starter, pictures, toy, tmp_path, kills).survived == kills
+
+
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 """Newer Rays let nobody join who does not bring it."""
 

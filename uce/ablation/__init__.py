@@ -1,4 +1,4 @@
-"""Many configurations on the same pictures, and what each is worth.
+"""Many configurations on the same pictures, and what each is worth: the grid and its tables.
 
-Nothing here runs a stage: every cell is a run of `uce.core.work`. Begin with `run.py`.
+Working through it, folders and measures are `uce.many`'s. Begin with `run.py`.
 """

@@ -1,4 +1,7 @@
-"""From `--vary KEY=V1,V2` to cells: one configuration for every combination, or one change at a time."""
+"""From what varies to cells: one configuration for every combination, or one change at a time.
+
+Seeds are no change but a repetition: several of them are crossed with every cell in both ways, and pooled in tables.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,21 @@ from typing import Any
 
 import yaml
 
+from uce.ablation.variants import Variant, parse_variants
+from uce.core.config.assigned import parse_chain
 from uce.core.config.options import Options
+from uce.core.config.resolving import load_config_file
 from uce.core.errors import ConfigError, UceError, unknown_name
+from uce.core.files.documents import parse_yaml
 from uce.core.flow.configuration import Config
 from uce.core.flow.stages import SINGLE_STAGES
 from uce.core.registry.manager import Manager
 
+REPEATS = ("seed", "run.seed")
 FLAGS = (*SINGLE_STAGES, "refiner", "model", "preset", "seed")
 SECTIONS = (*SINGLE_STAGES, "refiner", "model", "run")
 BASE = "base"
-Vary = Sequence[str] | Mapping[str, Sequence[Any]]
+Vary = Sequence[str] | Mapping[str, Sequence[Any] | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,23 @@ class Cell:
         given: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for key, value in self.changes.items():
-            (given if key in FLAGS else settings)[key] = value
+            if isinstance(value, Variant):
+                settings |= value.settings
+                value = value.plugin
+            if key == "refiner":
+                given[key] = tuple(parse_chain(value, "--vary refiner"))
+            elif key in FLAGS:
+                given[key] = value
+            else:
+                settings[key] = value
         given["set"] = {**base.set, **settings}
         return dataclasses.replace(base, **given)
 
 
 def label(value: Any) -> str:
     """A value as people type it."""
+    if isinstance(value, Variant):
+        return value.name
     if isinstance(value, float):
         return repr(value)
     return value if isinstance(value, str) else _yaml(value)
@@ -77,7 +95,12 @@ def _yaml(value: Any) -> str:
 
 
 def parse_vary(vary: Vary) -> tuple[Variation, ...]:
-    """Texts of `--vary`, or key -> values from Python (a refiner chain is "a+b" or a list of names).
+    """What varies: key -> values.
+
+    Args:
+        vary: texts of `--vary`, each KEY=V1,V2, or KEY={NAME: {...}, ...}, or a YAML file that says the same; or from
+            Python a mapping. A chain of refiners is "a+b" or a list of names; variants of a stage are a mapping, name
+            -> its section of a configuration, with "plugin" where the name is not the plugin's.
 
     Raises:
         ConfigError: nothing varies; a key is unknown or given twice; no value, or the same twice.
@@ -85,7 +108,7 @@ def parse_vary(vary: Vary) -> tuple[Variation, ...]:
     if isinstance(vary, Mapping):
         pairs = [(str(key), _listed(str(key), values)) for key, values in vary.items()]
     else:
-        pairs = [_parse_text(text) for text in ([vary] if isinstance(vary, str) else vary)]
+        pairs = [pair for text in ([vary] if isinstance(vary, str) else vary) for pair in _parse_text(text)]
     if not pairs:
         raise ConfigError("nothing varies; give --vary KEY=VALUE,VALUE, such as --vary clusterer=finch,kmeans")
     found: dict[str, Variation] = {}
@@ -101,20 +124,30 @@ def parse_vary(vary: Vary) -> tuple[Variation, ...]:
     return tuple(found.values())
 
 
-def _parse_text(text: str) -> tuple[str, list[Any]]:
+def _parse_text(text: str) -> list[tuple[str, list[Any]]]:
     key, equals, raw = text.partition("=")
     key = key.strip()
+    if not equals and text.lower().endswith((".yaml", ".yml")):
+        try:
+            document = load_config_file(text)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("--config", "--vary", 1)) from error
+        return [(str(name), _listed(str(name), values)) for name, values in document.items()]
     if not equals or not raw.strip():
         raise ConfigError(f"--vary {text}: write KEY=VALUE,VALUE, such as clusterer=finch,kmeans")
-    if key in FLAGS and key != "seed":
-        return key, [part.strip() for part in raw.split(",")]
-    try:
-        return key, yaml.safe_load(f"[{raw}]")  # commas within [], {} or quotes belong to a value
-    except yaml.YAMLError as error:
+    variants = key in FLAGS and raw.lstrip().startswith("{")
+    if key in FLAGS and key != "seed" and not variants:
+        return [(key, [part.strip() for part in raw.split(",")])]
+    try:  # commas within [], {} or quotes belong to a value
+        values = parse_yaml(raw if variants else f"[{raw}]")
+    except ValueError as error:
         raise ConfigError(f"--vary {text}: the values are not readable as YAML; quote them") from error
+    return [(key, _listed(key, values))]
 
 
 def _listed(key: str, values: Any) -> list[Any]:
+    if isinstance(values, Mapping) and values:
+        return list(parse_variants(key, values))
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise ConfigError(f"vary[{key!r}] must be a list of values, found {values!r}")
     return [str(value) if hasattr(value, "__fspath__") else value for value in values]
@@ -130,23 +163,27 @@ def _check_key(key: str) -> None:
 
 def _checked(key: str, value: Any) -> Any:
     """A value of a flag in its one form: names as text, a chain as "a+b"."""
-    if key == "refiner" and isinstance(value, Sequence) and not isinstance(value, str):
-        value = "+".join(map(str, value))
+    if isinstance(value, Variant):
+        return value
+    if key == "refiner":
+        names = value.split("+") if isinstance(value, str) else value if isinstance(value, Sequence) else [""]
+        value = "+".join(str(name).strip() for name in names)
     if key in FLAGS and key != "seed" and (not isinstance(value, str) or not all(value.split("+"))):
         raise ConfigError(f"--vary {key}: found an empty name or one that is no text ({value!r}); give names")
     return value
 
 
 def expand(variations: Sequence[Variation], one_at_a_time: bool) -> list[Cell]:
-    """Every combination, the last key fastest; or the base and each single change of it."""
-    changes: list[dict[str, Any]]
-    if one_at_a_time:
-        changes = [{}, *({item.key: value} for item in variations for value in item.values)]
-    else:
-        keys = [item.key for item in variations]
-        changes = [
-            dict(zip(keys, values, strict=True)) for values in itertools.product(*(v.values for v in variations))
-        ]
+    """Every combination, the last key fastest; or the base and each single change of it, once for every seed."""
+    crossed = [item for item in variations if not one_at_a_time or item.key in REPEATS]
+    single = [item for item in variations if item not in crossed]
+    singles: list[dict[str, Any]] = [{}, *({item.key: value} for item in single for value in item.values)]
+    keys = [item.key for item in crossed]
+    changes = [
+        {**change, **dict(zip(keys, values, strict=True))}
+        for change in singles
+        for values in itertools.product(*(item.values for item in crossed))
+    ]
     names: list[str] = []
     for change in changes:
         stem = _stem(change)
@@ -161,12 +198,17 @@ def _stem(change: Mapping[str, Any]) -> str:
 
 
 def resolve_cells(
-    cells: Sequence[Cell], base: Options, manager: Manager, stored: Mapping[str, Mapping[str, Any]] | None = None
+    cells: Sequence[Cell],
+    base: Options,
+    manager: Manager,
+    stored: Mapping[str, Mapping[str, Any]] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Config]:
     """Cell name -> configuration, every one checked before any is run.
 
     Args:
         stored: cell name -> the configuration it was begun with, where an ablation is resumed.
+        origin: the base configuration that cells which are new start from, likewise.
 
     Raises:
         UceError: of the kind that `uce run` would raise; the text names the cell.
@@ -174,7 +216,7 @@ def resolve_cells(
     found = {}
     for cell in cells:
         try:
-            found[cell.name] = cell.options(base).resolve(manager, base=(stored or {}).get(cell.name))
+            found[cell.name] = cell.options(base).resolve(manager, base=(stored or {}).get(cell.name, origin))
         except UceError as error:
             where = f"in the cell {cell.title}: " if cell.changes else ""
             raise type(error)(f"{where}{error}") from error
@@ -183,11 +225,13 @@ def resolve_cells(
 
 def without_repeats(cells: Sequence[Cell], configs: Mapping[str, Config]) -> list[Cell]:
     """The cells, less those whose configuration an earlier one has: a change that names what the base does anyway."""
-    kept: list[Cell] = []
+    kept: list[tuple[Cell, dict[str, Any]]] = []
     for cell in cells:
-        if all(configs[cell.name].to_dict() != configs[other.name].to_dict() for other in kept):
-            kept.append(cell)
-    return kept
+        document = configs[cell.name].to_dict()
+        document["run"]["micro_batch"] = None  # decided as they are run
+        if all(document != other for _, other in kept):
+            kept.append((cell, document))
+    return [cell for cell, _ in kept]
 
 
 def value_of(config: Config, key: str) -> str:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from uce.ablation.folder import AblationFolder
 from uce.core.work.held import Run
+from uce.many.result import Results
 
 
-@dataclass(frozen=True, eq=False)
-class Ablation:
-    """An ablation's folder, read."""
-
-    folder: AblationFolder
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """ablation.json."""
-        return self.folder.read()
+class Ablation(Results[AblationFolder]):
+    """An ablation's folder, read; `document` is ablation.json."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One per cell and picture: "cell", "picture", "status", the varied keys and every measure."""
-        return [self._row(r, picture=r["picture"], status=r["status"]) for r in self.document["results"]]
+        values = {cell["name"]: cell["values"] for cell in self.document["cells"]}
+        facts = ("cell", "picture", "status")
+        return [
+            {**{key: row[key] for key in facts}, **values[row["cell"]], **row["measures"]}
+            for row in self.document["results"]
+        ]
 
     @property
     def means(self) -> list[dict[str, Any]]:
-        """One per cell, averaged over the pictures: "cell", "pictures", "failed", the varied keys, the measures."""
-        return [self._row(r, pictures=r["pictures"], failed=r["failed"]) for r in self.document["means"]]
-
-    def _row(self, result: dict[str, Any], **facts: Any) -> dict[str, Any]:
-        values = next(cell["values"] for cell in self.document["cells"] if cell["name"] == result["cell"])
-        return {"cell": result["cell"], **facts, **values, **result["measures"]}
+        """One per configuration, over pictures and seeds: "cell" (its first), "title", "settings" that differ,
+        "pictures", "runs", "failed", the varied keys, the measures, their "spread" (standard deviation), and their
+        "difference" from the base row ("mean", "low", "high", "sign")."""
+        facts = ("cell", "title", "settings", "pictures", "runs", "failed", "spread", "difference")
+        return [{**{k: row[k] for k in facts}, **row["values"], **row["measures"]} for row in self.document["means"]]
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -58,13 +48,11 @@ class Ablation:
             RunFolderError: that cell left no run.
         """
         picture = picture or self.document["pictures"][0]["name"]
-        run = Run(self.folder.run(picture, cell))
-        _ = run.info, run.concepts
-        return run
+        return self._open(picture, cell)
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
-        files = {kind: f"ablation.{kind}" for kind in ("csv", "md", "html")}
+        files = {kind: f"ablation.{kind}" for kind in ("csv", "md", "tex", "html")}
         return {"folder": str(self.path), **self.document, "files": files}
 
     def __len__(self) -> int:

@@ -1,70 +1,104 @@
-"""The means over the pictures as people read them, for the terminal, Markdown and HTML."""
+"""The means as people read them: on the terminal, in Markdown, LaTeX and HTML.
+
+A cell of a score has three lines: mean and spread; how far it lies from the base row; the interval of that.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from uce.ablation.measure import SCORES, columns_of
+from uce.many.measures import LIKENESS, SCORES, columns_of
+from uce.many.statistics import LEAST
+from uce.many.tables import LOWER_IS_BETTER, Table, head_of, text_of
 
-_HEADS = {"concepts": "concepts", "share": "share", "iou": "IoU", "precision": "precision", "recall": "recall",
-          "ari": "ARI", "count_error": "count error"}  # fmt: skip
-_BEST_IS_LOW = ("count_error",)
+BEST_OF = (*SCORES, *LIKENESS)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Means over the pictures, one row per cell, as text.
-
-    Attributes:
-        heads: column titles; the first `num_keys` are the varied keys.
-        rows: a text per column.
-        best: (row, column) of the best score of each score's column, where the texts differ.
-    """
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_keys: int
-    best: frozenset[tuple[int, int]]
+def tables_of(document: dict[str, Any]) -> list[tuple[str, Table]]:
+    """(what it shows, table): masks, what was learned, and the time, each narrow enough for a page."""
+    columns = columns_of(row["measures"] for row in document["means"])
+    masks = [name for name in columns if name in ("concepts", "share", *SCORES)]
+    tokens = [name for name in columns if name in LIKENESS or name.startswith("loss.")]
+    seconds = [name for name in columns if name.startswith("seconds.")]
+    groups = [("Masks", masks), ("Tokens", tokens), ("Seconds", seconds)]
+    return [(title, _table(document, names)) for title, names in groups if names or not columns]
 
 
 def table_of(document: dict[str, Any]) -> Table:
-    """The means as people read them."""
-    keys = [item["key"] for item in document["vary"]]
-    columns = columns_of(row["measures"] for row in document["means"])
-    failing = any(row["failed"] for row in document["means"])
-    heads = [*keys, *(["failed"] if failing else []), *(head_of(name) for name in columns)]
-    rows, offset = [], len(keys) + failing
-    for cell, mean in zip(document["cells"], document["means"], strict=True):
-        failed = [f"{mean['failed']} of {mean['pictures']}" if mean["failed"] else ""] if failing else []
-        numbers = [text_of(name, mean["measures"].get(name)) for name in columns]
-        rows.append((*(cell["values"][key] for key in keys), *failed, *numbers))
-    best = set()
-    for column, name in enumerate(columns):
-        found = {row: mean["measures"][name] for row, mean in enumerate(document["means"]) if name in mean["measures"]}
-        if name in SCORES and len({text_of(name, value) for value in found.values()}) > 1:
-            top = text_of(name, min(found.values()) if name in _BEST_IS_LOW else max(found.values()))
-            best |= {(row, offset + column) for row, value in found.items() if text_of(name, value) == top}
-    return Table(tuple(heads), tuple(rows), len(keys), frozenset(best))
+    """All means in one table, one line per row."""
+    return _table(document, columns_of(row["measures"] for row in document["means"])).first_lines()
 
 
-def head_of(column: str) -> str:
-    """ "seconds.extractor" -> "extractor (s)", "loss.total" -> "loss total"."""
-    kind, _, name = column.partition(".")
-    return {"seconds": f"{name} (s)", "loss": f"loss {name}"}.get(kind, _HEADS.get(column, column))
+def _table(document: dict[str, Any], columns: list[str]) -> Table:
+    means = document["means"]
+    keys = [item["key"] for item in document["vary"] if item["key"] in means[0]["values"]] if means else []
+    settings, failing = any(row["settings"] for row in means), any(row["failed"] for row in means)
+    heads = [*keys, *(["settings"] if settings else []), "n", *(["failed"] if failing else [])]
+    rows = []
+    for row in means:
+        facts = [row["values"][key] for key in keys] + ([row["settings"]] if settings else [])
+        facts.append(str(row["n"]))
+        facts += [f"{row['failed']} of {row['runs']}" if row["failed"] else ""] if failing else []
+        rows.append((*facts, *(_lines(row, name) for name in columns)))
+    num_keys = len(keys) + settings
+    best = {(row, len(heads) + number) for number, name in enumerate(columns) for row in _best(document, name)}
+    return Table((*heads, *(head_of(name) for name in columns)), tuple(rows), num_keys, frozenset(best))
 
 
-def text_of(column: str, value: float | None) -> str:
-    """A measure in as many digits as people compare."""
-    if value is None:
-        return ""
-    if column == "share":
-        return f"{value:.1%}"
-    if column in ("concepts", "count_error"):
-        return f"{value:.2f}".rstrip("0").rstrip(".")
-    if column.startswith("seconds."):
-        return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-    return f"{value:.3g}" if column.startswith("loss.") else f"{value:.3f}"
+def _lines(row: dict[str, Any], name: str) -> str:
+    text = text_of(name, row["measures"].get(name))
+    if not text or name not in ("concepts", *BEST_OF):
+        return text
+    spread = row["spread"].get(name)
+    lines = [text if spread is None else f"{text} ± {text_of(name, spread)}"]
+    if (found := row["difference"].get(name)) is not None and name in BEST_OF:
+        lines.append(_signed(name, found["mean"]))
+        if found["low"] is not None:
+            lines.append(f"[{_signed(name, found['low'])}, {_signed(name, found['high'])}]")
+    return "\n".join(lines)
+
+
+def _signed(name: str, value: float) -> str:
+    text = text_of(name, abs(value))
+    return text if not float(text) else ("+" if value > 0 else "−") + text
+
+
+def _best(document: dict[str, Any], name: str) -> list[int]:
+    """Rows that have the best of a score, where it can be told from the base: the interval of a better row excludes
+    it, or, for the base itself, those of all others do."""
+    means = document["means"]
+    found = {number: row["measures"][name] for number, row in enumerate(means) if name in row["measures"]}
+    if name not in BEST_OF or len(found) < 2:
+        return []
+    towards = -1 if name in LOWER_IS_BETTER else 1
+    top = text_of(name, towards * max(towards * value for value in found.values()))
+    at_top = [number for number, value in found.items() if text_of(name, value) == top]
+    clear = {number: means[number]["difference"].get(name, {}).get("sign", 0) * towards for number in found}
+    base = next((number for number, row in enumerate(means) if row["cell"] == document["base"]), None)
+    if base in at_top:
+        others = [number for number in found if number not in at_top]
+        return at_top if others and all(clear[number] < 0 for number in others) else []
+    return [number for number in at_top if clear[number] > 0]
+
+
+def about_lines(document: dict[str, Any]) -> list[str]:
+    """What the numbers are."""
+    titles = {row["cell"]: row["title"] for row in document["means"]}
+    pictures, seeds = len(document["pictures"]), _seeds(document)
+    over = f"{pictures} pictures" if pictures != 1 else "1 picture"
+    lines = [f"Means ± standard deviation over {over}{f' and {seeds} seeds' if seeds > 1 else ''}; n: runs that count."]
+    if len(titles) > 1 and document.get("base") in titles:
+        unit, units = ("pictures", pictures) if pictures > 1 else ("seeds", seeds)
+        mark = "A best value is marked only where the interval excludes that row."
+        lines.append(
+            f"Below: the paired difference to the row {titles[document['base']]!r} and its 95% bootstrap interval over "
+            f"{unit}. {mark if units >= LEAST else f'Nothing is marked as best with fewer than {LEAST} {unit}.'}"
+        )
+    return [*lines, *document.get("notes", [])]
+
+
+def _seeds(document: dict[str, Any]) -> int:
+    return max((len(row["cells"]) for row in document["means"]), default=1)
 
 
 def count_lines(document: dict[str, Any]) -> list[str]:

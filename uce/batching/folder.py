@@ -22,10 +22,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from uce.core.errors import RunFolderError
-from uce.core.files.result_folder import ResultFolder, remove_empty
-from uce.core.files.writing import no_links, write_json
+from uce.core.files.writing import write_json
 from uce.core.runs.facts import now
-from uce.core.runs.folder import RunFolder
+from uce.many.folder import ResultFolder, remove_empty
 
 PATIENCE = 30.0
 """Seconds that workers of a driver that was killed have to be gone; those on other machines notice late."""
@@ -35,8 +34,7 @@ class BatchFolder(ResultFolder):
     """Paths of one batch."""
 
     COMMAND, NOUN, DOCUMENT = "batch", "a batch", "batch.json"
-    FILES = ("batch.jsonl", "batch.parquet", "batch.html", "pictures.jsonl", "batch.json")
-    OURS = (*FILES, "runs", "work")
+    FILES = ("batch.jsonl", "batch.parquet", "batch.html", "pictures.jsonl")
 
     def read(self) -> dict[str, Any]:
         """batch.json.
@@ -64,22 +62,8 @@ class BatchFolder(ResultFolder):
                 "folder until it ends"
             )
 
-    def run(self, name: str) -> RunFolder:
-        return RunFolder(self.path / "runs" / name)
-
     def _is_ours(self, name: str) -> bool:
         return name == "work" or super()._is_ours(name)
-
-    def clear(self) -> None:
-        """Remove what a batch wrote, and nothing else."""
-        runs = self.path / "runs"
-        for folder in no_links(self.path, "runs/*"):
-            RunFolder(folder).clear()
-            remove_empty(folder)
-        remove_empty(runs)
-        # batch.json last, for it tells that the rest is a batch's
-        for path in (*self.path.glob(".*.part"), *(self.path / name for name in self.FILES)):
-            path.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[str]:

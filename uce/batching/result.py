@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from uce.batching.folder import BatchFolder
 from uce.batching.index import Index
 from uce.core.errors import RunFolderError, unknown_name
 from uce.core.work.held import Run
+from uce.many.result import Results
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """A batch's folder, read."""
-
-    folder: BatchFolder
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """batch.json."""
-        return self.folder.read()
+class Batch(Results[BatchFolder]):
+    """A batch's folder, read; `document` is batch.json."""
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -46,14 +33,12 @@ class Batch:
         """
         if name not in (known := [row["name"] for row in self.rows]):
             raise RunFolderError(unknown_name("picture", name, known))
-        run = Run(self.folder.run(name))
-        _ = run.info, run.concepts
-        return run
+        return self._open(name)
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
         keys = ("pictures", "counts", "worked_on", "seconds", "executor", "localize_only")
-        files = [name for name in self.folder.FILES if (self.path / name).is_file()]
+        files = [name for name in (*self.folder.FILES, self.folder.DOCUMENT) if (self.path / name).is_file()]
         failures = [{key: row[key] for key in ("name", "source", "error", "attempts")} for row in self.failures]
         return {
             "folder": str(self.path), **{key: self.document[key] for key in keys}, "failures": failures, "files": files

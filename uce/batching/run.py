@@ -18,7 +18,7 @@ from uce.batching.names import Named, give_names, read_names, write_names
 from uce.batching.page import write_page
 from uce.batching.sources import Entry, read_sources
 from uce.core.config.assigned import keys_of, without
-from uce.core.config.options import Options, differences
+from uce.core.config.options import Options
 from uce.core.config.resolving import load_config_file, validate_settings
 from uce.core.errors import ConfigError, PluginError, UceError
 from uce.core.flow.configuration import Config
@@ -30,12 +30,10 @@ from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now
 from uce.core.work.models import backbone_for, forget_backbone, settle_micro_batch
 from uce.core.work.worker import finished_status
+from uce.many.question import require_settings
 from uce.version import __version__
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 8
-"""Differences of settings that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -117,17 +115,16 @@ def _plan(asked: Asked, folder: BatchFolder, overwrite: bool) -> Plan:
     document = folder.read() if folder.begun and not overwrite else None
     config = _pinned(asked.options, document).resolve(asked.manager)
     if document is not None:
-        _require_same(_completed(asked, document), config, asked.localize_only, folder.path)
+        stored = {
+            "--localize-only": document["localize_only"],
+            **asked.options.completed(asked.manager, document["config"]),
+        }
+        require_settings(stored, {"--localize-only": asked.localize_only, **config.to_dict()}, folder.path)
     pictures, known = give_names(asked.entries, read_names(folder / "pictures.jsonl") if document else [])
     _check_options(asked, config, pictures)
     for choice in config.choices:
         choice.settings.input_files()
     return Plan(config, document, pictures, known)
-
-
-def _completed(asked: Asked, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the settings that later versions added."""
-    return {**document, "config": asked.options.completed(asked.manager, document["config"])}
 
 
 def _pinned(options: Options, document: Mapping[str, Any] | None) -> Options:
@@ -141,24 +138,6 @@ def _pinned(options: Options, document: Mapping[str, Any] | None) -> Options:
     }  # fmt: skip
     pinned = {key: value for key, value in pinned.items() if key.removeprefix("run.") not in (run or {})}
     return dataclasses.replace(options, set={**pinned, **options.set})
-
-
-def _require_same(document: Mapping[str, Any], config: Config, localize_only: bool, path: Path) -> None:
-    """A batch is continued with the settings that it was begun with.
-
-    Raises:
-        ConfigError: some differ; they are listed.
-    """
-    found = differences(document["config"], config.to_dict())
-    if document["localize_only"] != localize_only:
-        found.insert(0, ("--localize-only", document["localize_only"], localize_only))
-    if found:
-        texts = [f"{key}={old!r}, now {new!r}" for key, old, new in found[:_SHOWN]]
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise ConfigError(
-            f"{path} was begun with other settings: {'; '.join(texts)}{more}; ask for the same, give another folder "
-            "with -o, or start anew with --overwrite"
-        )
 
 
 def _check_options(asked: Asked, config: Config, pictures: Sequence[Named]) -> None:

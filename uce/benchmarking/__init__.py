@@ -1,4 +1,4 @@
 """Methods compared over sets of pictures, with intervals and a page.
 
-Runs are made through `uce.api`, measures come from `uce.evaluation`. Begin with `benchmark.py`.
+Runs are made by `uce.many`, measures come from there and from `uce.evaluation`. Begin with `benchmark.py`.
 """

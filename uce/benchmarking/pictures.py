@@ -12,27 +12,18 @@ import numpy as np
 
 from uce.core.errors import ConfigError, unknown_name
 from uce.core.files.formats import SUFFIXES
+from uce.many.subjects import Subject
 
 SCENES = Path(__file__).parent / "scenes"
 SHIPPED = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One picture: `name` is its file's stem, `labels` say what makes it hard."""
-
-    name: str
-    path: Path
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class PictureSet:
-    """Pictures, and where their truth lies, if anywhere."""
+    """Pictures, and what the user called them."""
 
     origin: str
-    entries: tuple[Entry, ...]
-    truth: Path | None
+    subjects: tuple[Subject, ...]
 
 
 def read_pictures(
@@ -55,9 +46,10 @@ def read_pictures(
         raise ConfigError(
             f"--pictures {source}: there is no such folder; give a folder of pictures, or one of {', '.join(SHIPPED)}"
         )
-    named = _labels(folder)
+    named, below = _labels(folder), folder / "truth"
+    where = Path(truth) if truth is not None else below if below.is_dir() else None
     entries = [
-        Entry(path.stem, path, named.get(path.stem, ()))
+        Subject(path.stem, path, where, named.get(path.stem, ()))
         for path in sorted(folder.iterdir(), key=lambda path: _order(path.stem, named))
         if path.suffix.lower() in SUFFIXES and path.is_file()
     ]
@@ -75,8 +67,7 @@ def read_pictures(
         entries = [entry for entry in entries if set(entry.labels) & set(labels)]
     if limit is not None and limit < len(entries):
         entries = [entries[i] for i in np.linspace(0, len(entries) - 1, limit).round().astype(int)]
-    found = Path(truth) if truth is not None else folder / "truth"
-    return PictureSet(str(source), tuple(entries), found if truth is not None or found.is_dir() else None)
+    return PictureSet(str(source), tuple(entries))
 
 
 def _order(name: str, named: dict[str, tuple[str, ...]]) -> tuple[int, str]:

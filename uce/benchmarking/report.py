@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import platform
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from uce.benchmarking.table import ALL, Outcome, Row, best, interval, measured, shown
-from uce.benchmarking.work import Plan, finished
+from uce.benchmarking.methods import Method
+from uce.benchmarking.table import ALL, METRICS, Measured, Row, best, interval, measured, shown
+from uce.benchmarking.work import Comparison
 from uce.core.files.writing import write_picture, write_text
-from uce.core.flow.picture import load_rgb
 from uce.core.runs.facts import command_line
 from uce.core.runs.overlay import draw_overlay
 from uce.core.runs.token_names import token_stem
 from uce.evaluation.metrics import HEADS
 from uce.evaluation.pictures import FOLDER
-from uce.truth.reading import read_truth
+from uce.many.subjects import Subject
+from uce.many.tables import Table, csv_text
+from uce.reporting.html import environment
 from uce.version import __version__
 
 LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1")
@@ -37,49 +36,32 @@ def row_record(row: Row) -> dict[str, Any]:
     return record
 
 
-def write_tables(plan: Plan, rows: Sequence[Row], outcomes: Sequence[Outcome], notes: Sequence[str]) -> None:
+def write_tables(plan: Comparison, rows: Sequence[Row], found: Sequence[Measured], notes: Sequence[str]) -> None:
     """table.csv, pictures.csv, table.md, index.html."""
-    write_text(plan.out / "table.csv", _csv([row_record(row) for row in rows]))
-    write_text(plan.out / "pictures.csv", _csv([_outcome_record(outcome) for outcome in outcomes]))
-    write_text(plan.out / "table.md", markdown(rows, facts(plan), notes))
-    write_text(plan.out / "index.html", page(plan, rows, outcomes, notes))
+    write_text(plan.folder / "table.csv", csv_text([row_record(row) for row in rows]))
+    write_text(plan.folder / "pictures.csv", csv_text([_picture_record(one) for one in found]))
+    write_text(plan.folder / "table.md", markdown(rows, facts(plan), notes))
+    write_text(plan.folder / "index.html", page(plan, rows, found, notes))
 
 
-def _outcome_record(outcome: Outcome) -> dict[str, Any]:
-    values = {name: total / count for name, (total, count) in outcome.values.items()}
-    return {
-        "method": outcome.method, "encoder": outcome.encoder, "picture": outcome.picture,
-        "labels": " ".join(label.replace(" ", "-") for label in outcome.labels), "concepts": outcome.concepts,
-        **values, "error": outcome.error,
-    }  # fmt: skip
+def _picture_record(one: Measured) -> dict[str, Any]:
+    values = {name: one.measures[name] for name in METRICS if name in one.measures}
+    labels = " ".join(label.replace(" ", "-") for label in one.labels)
+    facts = {"method": one.method, "encoder": one.encoder, "picture": one.picture, "labels": labels}
+    return {**facts, "concepts": one.concepts, **values, "error": one.error}
 
 
-def _csv(records: Sequence[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for record in records for name in record))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=names, lineterminator="\n", restval="")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in record.items()})
-    return buffer.getvalue()
-
-
-def facts(plan: Plan) -> dict[str, str]:
+def facts(plan: Comparison) -> dict[str, str]:
     """What the numbers depend on."""
-    draw = plan.draw
-    shown_facts = {
-        "pictures": f"{len(plan.pictures.entries)} of {Path(plan.pictures.origin).name}",
-        "model": str(plan.options.get("model") or "mini"),
-        "seed": str(plan.options.get("seed") or 0),
-        "settings of all methods": " ".join(plan.options["set"]),
-    }
-    if not plan.masks_only:
-        shown_facts["drawn"] = (
+    draw = None if plan.judging is None else plan.judging.settings
+    told = {"pictures": f"{len(plan.pictures.subjects)} of {Path(plan.pictures.origin).name}", **plan.about}
+    if draw is not None:
+        told["drawn"] = (
             f'{draw.count} pictures per concept, "{draw.prompt}", {draw.steps} steps, guidance {draw.guidance:g}, '
             f"seeds from {draw.seed}; sources {draw.source}, on {draw.fill}"
         )
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return {**shown_facts, "machine": machine, "uce": __version__, "command": command_line()}
+    return {**told, "machine": machine, "uce": __version__, "command": command_line()}
 
 
 def markdown(rows: Sequence[Row], about: dict[str, str], notes: Sequence[str]) -> str:
@@ -98,39 +80,28 @@ def markdown(rows: Sequence[Row], about: dict[str, str], notes: Sequence[str]) -
 
 def _markdown_table(rows: Sequence[Row], metrics: Sequence[str], label: bool) -> str:
     several = len({row.encoder for row in rows}) > 1
-    head = [*(["label"] if label else []), "method", *(["encoder"] if several else []), "n", "concepts"]
-    lines = [[*head, *(HEADS[metric] for metric in metrics)]]
-    lines.append(["---"] * len(lines[0]))
+    keys = [*(["label"] if label else []), "method", *(["encoder"] if several else [])]
+    lines = []
     for row in rows:
         failed = f" ({row.failed} failed)" if row.failed else ""
-        cells = [*([row.label] if label else []), row.method, *([row.encoder] if several else [])]
-        cells += [f"{row.pictures}{failed}", str(row.concepts)]
-        lines.append([*cells, *(shown(row.metrics.get(metric), metric, not label) for metric in metrics)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        numbers = [shown(row.metrics.get(metric), metric, not label) for metric in metrics]
+        lines.append((*(getattr(row, key) for key in keys), f"{row.pictures}{failed}", str(row.concepts), *numbers))
+    return Table((*keys, "n", "concepts", *(HEADS[m] for m in metrics)), tuple(lines), len(keys)).markdown()
 
 
-def page(plan: Plan, rows: Sequence[Row], outcomes: Sequence[Outcome], notes: Sequence[str]) -> str:
+def page(plan: Comparison, rows: Sequence[Row], found: Sequence[Measured], notes: Sequence[str]) -> str:
     """The page with pictures; links are relative, so that the folder can be moved."""
-    from jinja2 import Environment
-
     overall = [row for row in rows if row.label == ALL]
     by_label = [row for row in rows if row.label != ALL]
     chosen = [metric for metric in measured(by_label) if metric in LABEL_METRICS]
-    encoder = outcomes[0].encoder if outcomes else ""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    encoders = len({row.encoder for row in rows})
-    environment.globals.update(shown=shown, interval=interval, heads=HEADS, is_best=_is_best, encoders=encoders)
-    template = environment.from_string(files("uce.benchmarking").joinpath("page.html.j2").read_text(encoding="utf-8"))
+    template = environment(Path(__file__).parent).get_template("page.html.j2")
+    first = {(one.method, one.picture): one for one in found if one.encoder == found[0].encoder}
     return template.render(
         tables=[("All pictures", overall, measured(overall), False), ("By label", by_label, chosen, True)],
-        facts=facts(plan),
-        notes=notes,
-        cards=[_card(plan, number, [o for o in outcomes if o.encoder == encoder]) for number in _numbers(plan)],
-    )
-
-
-def _numbers(plan: Plan) -> range:
-    return range(len(plan.pictures.entries))
+        facts=facts(plan), notes=notes, shown=shown, interval=interval, heads=HEADS, is_best=_is_best,
+        encoders=len({row.encoder for row in rows}),
+        cards=[_card(plan, subject, first) for subject in plan.pictures.subjects],
+    )  # fmt: skip
 
 
 def _is_best(row: Row, rows: Sequence[Row], metric: str) -> bool:
@@ -141,44 +112,34 @@ def _is_best(row: Row, rows: Sequence[Row], metric: str) -> bool:
     return value is not None and differ and value.mean == best(rivals, metric)
 
 
-def _card(plan: Plan, number: int, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _card(plan: Comparison, subject: Subject, found: dict[tuple[str, str], Measured]) -> dict[str, Any]:
     """One picture: itself, its truth, and every method's masks and drawings."""
-    entry = plan.pictures.entries[number]
-    original = load_rgb(entry.path)
-    inputs = plan.out / "truth"
-    write_picture(inputs / f"{entry.name}.png", original)
-    pictures = [("picture", f"truth/{entry.name}.png")]
-    if plan.pictures.truth is not None:
-        true = read_truth(plan.pictures.truth, entry.name, (original.shape[0], original.shape[1]))
-        names = [str(k + 1) for k in range(len(true))]
-        write_picture(inputs / f"{entry.name}-truth.png", draw_overlay(original, true, names))
-        pictures.append(("truth", f"truth/{entry.name}-truth.png"))
-    own = {outcome.method: outcome for outcome in outcomes if outcome.picture == entry.name}
-    return {
-        "name": entry.name,
-        "labels": entry.labels,
-        "pictures": pictures,
-        "methods": [_method_part(plan, number, method, own.get(method.name)) for method in plan.methods],
-    }
+    original, true = subject.original, subject.truth
+    pictures = [("picture", f"truth/{subject.name}.png")]
+    write_picture(plan.folder / pictures[0][1], original)
+    if true is not None:
+        pictures.append(("truth", f"truth/{subject.name}-truth.png"))
+        write_picture(
+            plan.folder / pictures[1][1], draw_overlay(original, true, [str(k + 1) for k in range(len(true))])
+        )
+    methods = [_method_part(plan, method, subject, found.get((method.name, subject.name))) for method in plan.methods]
+    return {"name": subject.name, "labels": subject.labels, "pictures": pictures, "methods": methods}
 
 
-def _method_part(plan: Plan, number: int, method: Any, outcome: Outcome | None) -> dict[str, Any]:
-    entries = plan.pictures.entries
-    values = {} if outcome is None else {name: total / count for name, (total, count) in outcome.values.items()}
+def _method_part(plan: Comparison, method: Method, subject: Subject, one: Measured | None) -> dict[str, Any]:
+    values = {} if one is None else one.measures
     numbers = [f"{HEADS[name]} {values[name]:.3f}" for name in ("iou", "sim_i", "acc_1", "sim_c") if name in values]
-    part: dict[str, Any] = {"name": method.name, "numbers": numbers, "pictures": []}
-    part["error"] = None if outcome is None else outcome.error
-    path = plan.run_path(method, entries[number])
-    if method.base is None and (path / "overlay.png").is_file():
-        part["pictures"].append(("found", (path / "overlay.png").relative_to(plan.out).as_posix()))
-    if method.base is not None:
-        made = [n for n in _numbers(plan) if finished(plan, plan.run_path(method, entries[n])) is not None]
-        if number in made:
-            path = plan.run_path(method, entries[made[(made.index(number) + 1) % len(made)]])
-    run = finished(plan, path)
-    if run is not None and part["error"] is None:
+    error = None if one is None else one.error
+    run, pictures = plan.run(method, subject), []
+    if method.base is None and run is not None:
+        pictures.append(("found", (run.path / "overlay.png").relative_to(plan.folder.path).as_posix()))
+    if method.base is not None and run is not None:  # the next picture's tokens
+        made = [other for s in plan.pictures.subjects if (other := plan.run(method, s)) is not None]
+        run = made[([other.path for other in made].index(run.path) + 1) % len(made)]
+    if run is not None and error is None and plan.judging is not None:
         for stem in [*(token_stem(concept.token) for concept in run.concepts), "all"]:
-            found = sorted((path / FOLDER).glob(f"{stem}-s{plan.draw.seed}-*.png"), key=lambda p: p.stat().st_mtime)
-            if found:
-                part["pictures"].append((stem, found[-1].relative_to(plan.out).as_posix()))
-    return part
+            kept = (run.path / FOLDER).glob(f"{stem}-s{plan.judging.settings.seed}-*.png")
+            drawn = sorted(kept, key=lambda path: path.stat().st_mtime)
+            if drawn:
+                pictures.append((stem, drawn[-1].relative_to(plan.folder.path).as_posix()))
+    return {"name": method.name, "numbers": numbers, "error": error, "pictures": pictures}

@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from uce.benchmarking.statistics import Estimate, estimate
+from uce.many.measures import Measures, contributions
+from uce.many.statistics import Estimate, estimate
+from uce.many.tables import LOWER_IS_BETTER
 
 ALL = "all"
 METRICS = (
     "sim_i", "sim_c", "acc_1", "acc_3", "iou", "recall", "precision", "ari", "count_error", "exact_count", "seconds",
 )  # fmt: skip
-LOWER_IS_BETTER = ("count_error", "seconds")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Measured:
     """One method on one picture.
 
     Attributes:
-        values: metric -> (sum of its values, how many); a metric that was not measured is missing.
+        measures: "concepts" and every number that it has there.
         error: why there is no run, where there is none.
     """
 
@@ -30,9 +31,12 @@ class Outcome:
     encoder: str
     picture: str
     labels: tuple[str, ...]
-    concepts: int
-    values: dict[str, tuple[float, int]] = field(default_factory=dict)
+    measures: Measures = field(default_factory=dict)
     error: str | None = None
+
+    @property
+    def concepts(self) -> int:
+        return int(self.measures.get("concepts", 0))
 
 
 @dataclass(frozen=True)
@@ -49,29 +53,28 @@ class Row:
     metrics: dict[str, Estimate] = field(default_factory=dict)
 
 
-def make_rows(outcomes: Sequence[Outcome]) -> list[Row]:
+def make_rows(found: Sequence[Measured]) -> list[Row]:
     """A row per method and encoder for all pictures, then one per label in order of appearance."""
-    pairs = list(dict.fromkeys((outcome.method, outcome.encoder) for outcome in outcomes))
-    labels = list(dict.fromkeys(label for outcome in outcomes for label in outcome.labels))
-    prototypes = {pair: sum(o.concepts for o in outcomes if (o.method, o.encoder) == pair) for pair in pairs}
+    pairs = list(dict.fromkeys((one.method, one.encoder) for one in found))
+    labels = list(dict.fromkeys(label for one in found for label in one.labels))
+    prototypes = {pair: sum(o.concepts for o in found if (o.method, o.encoder) == pair) for pair in pairs}
     rows = []
     for label in (ALL, *labels):
         for pair in pairs:
-            own = [o for o in outcomes if (o.method, o.encoder) == pair and (label == ALL or label in o.labels)]
+            own = [o for o in found if (o.method, o.encoder) == pair and (label == ALL or label in o.labels)]
             if own:
                 rows.append(_row(pair, label, own, prototypes[pair]))
     return rows
 
 
-def _row(pair: tuple[str, str], label: str, own: Sequence[Outcome], prototypes: int) -> Row:
+def _row(pair: tuple[str, str], label: str, own: Sequence[Measured], prototypes: int) -> Row:
     metrics: dict[str, Estimate] = {}
     for metric in METRICS:
-        found = [outcome.values[metric] for outcome in own if metric in outcome.values]
-        value = estimate([total for total, _ in found], [count for _, count in found])
+        value = estimate(*contributions(metric, [one.measures for one in own]))
         if value is not None:
             metrics[metric] = value
-    failed = sum(outcome.error is not None for outcome in own)
-    return Row(*pair, label, len(own), failed, sum(outcome.concepts for outcome in own), prototypes, metrics)
+    failed = sum(one.error is not None for one in own)
+    return Row(*pair, label, len(own), failed, sum(one.concepts for one in own), prototypes, metrics)
 
 
 def measured(rows: Iterable[Row]) -> list[str]:

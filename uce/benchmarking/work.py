@@ -1,185 +1,136 @@
-"""One method on one picture: run it once, remember what came of it, measure it.
+"""What a method did on a picture, measured.
 
 Legend: K concepts of one run.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
+import yaml
 
-from uce import api
+from uce.benchmarking.folder import BenchmarkFolder
 from uce.benchmarking.methods import Method
-from uce.benchmarking.pictures import Entry, PictureSet
-from uce.benchmarking.table import Outcome
-from uce.core.errors import PluginError, RunFolderError, StageInputError
-from uce.core.files.writing import write_json
-from uce.core.flow.picture import load_rgb
-from uce.core.model.encoder import Encoder
+from uce.benchmarking.pictures import PictureSet
+from uce.benchmarking.table import Measured
+from uce.core.files.writing import write_text
 from uce.core.work.held import Run
-from uce.evaluation.evaluate import MASK_KEYS, mask_scores
-from uce.evaluation.pictures import draw_pictures, gather
-from uce.evaluation.scores import RunFeatures, RunScores, another_runs_tokens, encode_run, score_runs
-from uce.evaluation.settings import EvaluationSettings
-from uce.truth.reading import read_truth
-from uce.truth.scoring import score_masks
+from uce.evaluation.scores import RunFeatures, another_runs_tokens
+from uce.many.engine import Engine, Result
+from uce.many.likeness import Judging, likeness
+from uce.many.measures import Measures, measure_run
+from uce.many.subjects import Subject
 
 Report = Callable[[str], None]
 MASKS = "masks"  # stands in the place of an encoder's name where there is none
 
 
 @dataclass(frozen=True)
-class Plan:
+class Comparison:
     """A checked benchmark.
 
     Attributes:
-        out: its folder.
-        options: keyword arguments of `uce.run` that hold for every method.
-        draw: what is drawn for the evaluation.
-        masks_only: stages one to three, and the masks' numbers alone.
+        engine: the runs of the methods that have some.
+        about: what holds for every method, as people read it.
+        judging: how tokens are compared; None where masks alone are.
     """
 
-    out: Path
+    folder: BenchmarkFolder
     pictures: PictureSet
     methods: tuple[Method, ...]
-    options: Mapping[str, Any]
-    draw: EvaluationSettings
-    masks_only: bool = False
-    device: str | None = None
-    plugin: Sequence[str] = ()
+    engine: Engine
+    about: Mapping[str, str]
+    judging: Judging | None
 
     @property
     def own(self) -> list[Method]:
         """Methods with runs of their own."""
         return [method for method in self.methods if method.base is None]
 
-    def run_path(self, method: Method, entry: Entry) -> Path:
-        return self.out / "runs" / (method.base or method.name) / entry.name
+    def result(self, method: Method, subject: Subject) -> Result:
+        return self.engine.results[method.base or method.name, subject.name]
 
-    def failure_path(self, method: Method, entry: Entry) -> Path:
-        return self.out / "runs" / (method.base or method.name) / f"{entry.name}.failed.json"
-
-    def config_path(self, method: Method) -> Path:
-        return self.out / "methods" / f"{method.name}.yaml"
-
-
-def do_run(plan: Plan, method: Method, entry: Entry) -> str:
-    """Make the run, or find it finished; draw its pictures. A picture in which the method finds nothing is a result.
-
-    Returns:
-        what happened, for people.
-    """
-    path, failure = plan.run_path(method, entry), plan.failure_path(method, entry)
-    run = finished(plan, path)
-    if run is None and failure.is_file():
-        return "failed before"
-    before = run is not None
-    if run is None:
-        begun = (path / "config.yaml").is_file()
-        options = {key: plan.options[key] for key in ("plugin", "no_plugin", "observers")} if begun else plan.options
-        config: dict[str, Any] = {} if begun else {"config": plan.config_path(method)}
-        try:
-            if plan.masks_only:
-                api.localize(entry.path, path, resume=True, **config, **options)
-            else:
-                api.run(entry.path, path, resume=True, **config, **options)
-        except (StageInputError, PluginError) as error:
-            write_json(failure, {"error": str(error)})
-            return f"failed: {error}"
-        run = api.load(path)
-    if not plan.masks_only:
-        draw_pictures(run, plan.draw, plan.device, plan.plugin)
-    return f"{len(run)} concepts" + (", kept from before" if before else f", {seconds(run):.0f} s")
+    def run(self, method: Method, subject: Subject) -> Run | None:
+        """The run whose tokens and masks are measured; None where there is none."""
+        name = method.base or method.name
+        failed = self.result(method, subject)["status"] == "failed"
+        return None if failed else Run(self.folder.run(name, subject.name))
 
 
-def finished(plan: Plan, path: Path) -> Run | None:
-    """The run in `path`, if it is as far as the benchmark needs it."""
-    if not (path / "run.json").is_file():
-        return None
-    try:
-        run = api.load(path)
-    except RunFolderError:  # killed before it found anything
-        return None
-    wanted = ("done", "localized") if plan.masks_only else ("done",)
-    return run if run.info.get("status") in wanted else None
+def run_all(plan: Comparison, report: Report) -> None:
+    """Make every run and draw its pictures, or find them; a picture in which nothing is found is a result."""
+    for method in plan.own:
+        write_text(plan.folder.config_path(method), yaml.safe_dump(dict(method.document), sort_keys=False))
+    jobs, document = list(plan.engine.jobs()), plan.folder.read()
+    methods = {method.name: method for method in plan.own}
+    for number, (name, subject) in enumerate(jobs, start=1):
+        report(f"[{number}/{len(jobs)}] {name} on {subject.name} ...")
+        ended = plan.engine.do(name, subject)
+        plan.folder.write({**document, "results": plan.engine.ordered()})
+        run = plan.run(methods[name], subject)
+        if run is None:
+            said = "failed before" if ended.earlier else f"failed: {ended.result['error']}"
+        else:
+            said = f"{len(run)} concepts, " + (
+                "kept from before" if ended.earlier else f"{seconds(ended.result):.0f} s"
+            )
+        report(f"[{number}/{len(jobs)}] {name} on {subject.name}: {said}")
 
 
-def seconds(run: Run) -> float:
+def seconds(result: Result) -> float:
     """Wall time of the stages, without drawing."""
-    return float(sum(row["seconds"] for row in run.info.get("stages", []) if row["stage"] != "samples"))
+    return float(sum(row["seconds"] for row in result["stages"] if row["stage"] != "samples"))
 
 
-def measure(plan: Plan, encoders: Mapping[str, Encoder], report: Report) -> list[Outcome]:
+def measure_all(plan: Comparison, report: Report) -> list[Measured]:
     """Every method's numbers on every picture, encoder by encoder."""
-    outcomes: list[Outcome] = []
+    masks = {method.name: [_masks(plan, method, subject) for subject in plan.pictures.subjects] for method in plan.own}
+    found: list[Measured] = []
+    encoders = {} if plan.judging is None else plan.judging.encoders
     for name, encoder in encoders.items():
         report(f"encoder {name}: {encoder.description}")
-        features = {method.name: _features(plan, method, encoder) for method in plan.own}
+        features = {method.name: _features(plan, method, name) for method in plan.own}
         for method in plan.methods:
-            outcomes += _outcomes(plan, method, name, features[method.base or method.name])
+            found += _measured(plan, method, name, masks, features[method.base or method.name])
     if not encoders:
         for method in plan.own:
-            outcomes += _outcomes(plan, method, MASKS, {})
-    return outcomes
-
-
-def _features(plan: Plan, method: Method, encoder: Encoder) -> dict[str, RunFeatures]:
-    found = {}
-    for entry in plan.pictures.entries:
-        run = finished(plan, plan.run_path(method, entry))
-        if run is not None:
-            found[entry.name] = encode_run(encoder, gather(run, plan.draw, plan.device, plan.plugin))
+            found += _measured(plan, method, MASKS, masks, {})
     return found
 
 
-def _outcomes(plan: Plan, method: Method, encoder: str, features: Mapping[str, RunFeatures]) -> list[Outcome]:
-    names, rows = list(features), list(features.values())
-    if method.base is not None and len(rows) > 1:
-        rows = another_runs_tokens(rows)
-    scores = dict(zip(names, score_runs(rows), strict=True)) if rows else {}
-    return [_outcome(plan, method, encoder, entry, scores.get(entry.name)) for entry in plan.pictures.entries]
+def _features(plan: Comparison, method: Method, encoder: str) -> dict[str, RunFeatures]:
+    assert plan.judging is not None
+    runs = {subject.name: plan.run(method, subject) for subject in plan.pictures.subjects}
+    return plan.judging.features({name: run for name, run in runs.items() if run is not None}, encoder)
 
 
-def _outcome(plan: Plan, method: Method, encoder: str, entry: Entry, scores: RunScores | None) -> Outcome:
-    run = finished(plan, plan.run_path(method, entry))
-    values: dict[str, tuple[float, int]] = {}
-    if scores is not None:
-        values["sim_i"] = float(scores.sim_i.sum()), len(scores.sim_i)
-        values["sim_c"] = scores.sim_c, 1
-        for key in ("acc_1", "acc_3"):
-            row = getattr(scores, key)
-            if row is not None:
-                values[key] = float(row.sum()), len(row)
-    if method.base is None:
-        values |= _mask_values(plan, entry, run)
-        if run is not None:
-            values["seconds"] = seconds(run), 1
-    error = None if run is not None else _error(plan.failure_path(method, entry))
-    return Outcome(method.name, encoder, entry.name, entry.labels, 0 if run is None else len(run), values, error)
+def _measured(
+    plan: Comparison,
+    method: Method,
+    encoder: str,
+    masks: Mapping[str, Sequence[Measures]],
+    features: Mapping[str, RunFeatures],
+) -> list[Measured]:
+    if method.base is not None and len(features) > 1:
+        features = dict(zip(features, another_runs_tokens(list(features.values())), strict=True))
+    scores = likeness(features)
+    found = []
+    for number, subject in enumerate(plan.pictures.subjects):
+        result, run = plan.result(method, subject), plan.run(method, subject)
+        values: Measures = {"concepts": 0 if run is None else len(run)}
+        values |= scores.get(subject.name, {})
+        if method.base is None:
+            values |= masks[method.name][number]
+        found.append(Measured(method.name, encoder, subject.name, subject.labels, values, result.get("error")))
+    return found
 
 
-def _mask_values(plan: Plan, entry: Entry, run: Run | None) -> dict[str, tuple[float, int]]:
-    """The masks' agreement with the truth; where nothing was found, everything is missed."""
-    truth = plan.pictures.truth
-    if truth is None:
-        return {}
-    if run is None:
-        height, width = load_rgb(entry.path).shape[:2]
-        true = read_truth(truth, entry.name, (height, width))
-        found = score_masks(np.zeros((0, height, width), np.bool_), true)
-    else:
-        found = mask_scores(run, truth)
-    values = {key: (float(getattr(found, key)), 1) for key in MASK_KEYS}
-    return {**values, "exact_count": (float(found.count_error == 0), 1)}
-
-
-def _error(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["error"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "no run"
+def _masks(plan: Comparison, method: Method, subject: Subject) -> Measures:
+    """The masks' agreement with the truth, and the time; where nothing was found, everything is missed."""
+    result = plan.result(method, subject)
+    folder = plan.folder.run(method.name, subject.name)
+    found = measure_run(folder, result["stages"], subject.truth, result.get("empty", False))
+    if result["status"] != "failed":
+        found["seconds"] = seconds(result)
+    return found

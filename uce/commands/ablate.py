@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from uce.commands import completion as complete
 from uce.commands.options import Json, run_options, takes_run_options
 
 
@@ -21,11 +22,24 @@ def ablate(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder for tables and runs.")],
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V1,V2", help="What varies: a stage, model, preset, seed, or a key of --set; repeat."),
+        typer.Option(
+            metavar="KEY=V1,V2",
+            help="What varies: a stage, model, preset, seed, or a key of --set; 'KEY={NAME: {plugin: P, K: V}, ...}' "
+            "for variants, or a YAML file; repeat.",
+        ),
     ] = None,
     one_at_a_time: Annotated[
         bool, typer.Option("--one-at-a-time", help="Each single change of the base, not every combination.")
     ] = False,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Also draw from the tokens: SIM^I, SIM^C, ACC^1 and ACC^3.")
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Who compares (efficientnet-lite0).", autocompletion=complete.plugins("encoder")
+        ),
+    ] = None,
     localize_only: Annotated[bool, typer.Option("--localize-only", help="Stages one to three only.")] = False,
     truth: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="True masks: label PNGs, or a folder of masks per picture.")
@@ -39,5 +53,6 @@ def ablate(
 
     options = {**run_options(options, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
     grid: dict[str, Any] = {"one_at_a_time": one_at_a_time, "localize_only": localize_only, "truth": truth}
+    grid |= {"evaluate": evaluate, "encoder": encoder}
     if not show_ablation(uce.ablate(images, out, vary=vary or [], **grid, **options), json_):
         raise typer.Exit(2)

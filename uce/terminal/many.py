@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uce.core import logs
 from uce.core.hookspecs import hookimpl
 from uce.terminal.progress import observers
+from uce.terminal.tables import text_table
 
 if TYPE_CHECKING:
     from uce.ablation.result import Ablation
-    from uce.ablation.table import Table as AblationTable
     from uce.batching.result import Batch
     from uce.core.flow.events import CellFinished, PictureFinished
 
@@ -95,19 +95,6 @@ def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) ->
     return [*observers(quiet, transient=True), *([] if logs.quiet() else [CellLines()])]
 
 
-def text_table(table: AblationTable) -> list[str]:
-    """Lines of a table whose columns are as wide as they need: keys to the left, numbers to the right."""
-    lines = [table.heads, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.heads))]
-    return [
-        "  ".join(
-            f"{text:{'<' if column < table.num_keys else '>'}{width}}"
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-
-
 def show_ablation(ablation: Ablation, as_json: bool) -> bool:
     """The table of means, the counts and what failed; False where every cell failed."""
     from uce.ablation.table import count_lines, failure_lines, table_of
@@ -117,11 +104,11 @@ def show_ablation(ablation: Ablation, as_json: bool) -> bool:
     if as_json:
         print(json.dumps(ablation.summary(), indent=2))
     else:
-        for line in text_table(table_of(document)):
-            print(line)
-        print("", *count_lines(document), sep="\n")
+        table = table_of(document)
+        print(*text_table([table.heads, *table.rows], table.num_keys), sep="\n")
+        print("", *document["notes"], *count_lines(document), sep="\n")
         if good:
-            print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv and ablation.md")
+            print(f"\nside by side in {ablation.path / 'ablation.html'}; numbers in ablation.csv, .md and .tex")
     for line in failures:
         logs.complain(f"failed: {line}")
     if not good:

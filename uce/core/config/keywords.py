@@ -40,6 +40,7 @@ class RunOptions(ModelOptions, total=False):
     """Of everything that works with a configuration; None leaves the choice to it."""
 
     extractor: str | None
+    foreground: str | None
     clusterer: str | None
     refiner: str | Sequence[str] | None
     """The chain: "saliency+merge", ["saliency", "merge"]; a "+" in front appends."""
@@ -78,14 +79,15 @@ class DrawOptions(TypedDict, total=False):
     library: Name | None
     count: int
     seed: int
-    steps: int
-    guidance: float
+    steps: int | None
+    guidance: float | None
     negative: str
     scheduler: str
     grid: bool
     heat: bool
     into: Any
     mask: Any
+    model: Name | None
     device: str | None
     plugin: Names
 

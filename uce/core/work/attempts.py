@@ -59,8 +59,22 @@ def attempt(begin: Callable[[], Work], folder: Path, *, localize_only: bool) -> 
             shrinking(work, lambda work: _all_stages(work, localize_only))
     except UceError as error:
         return Attempt("failed", str(error), isinstance(error, NothingFoundError), work)
-    except Exception as error:  # a fault of one must not cost the others' results
-        path = write_traceback(folder)
-        message = " ".join(str(error).split())[:200]
-        return Attempt("failed", f"{type(error).__name__}: {message}; traceback in {path}", False, work)
+    except (Exception, SystemExit) as error:  # a fault of one must not cost the others' results
+        return Attempt("failed", _told(error, folder), False, work)
     return Attempt(status, None, False, work)
+
+
+def reason(body: Callable[[], None], folder: Path) -> str | None:
+    """Why `body` failed, in one sentence, with the traceback of a fault in `folder`; None where it worked."""
+    try:
+        body()
+    except UceError as error:
+        return str(error)
+    except (Exception, SystemExit) as error:
+        return _told(error, folder)
+    return None
+
+
+def _told(error: BaseException, folder: Path) -> str:
+    message = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {message}; traceback in {write_traceback(folder)}"

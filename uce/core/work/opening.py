@@ -141,7 +141,7 @@ def recorded(work: Work, status: str) -> Iterator[None]:
         with torch_settings(work.config), kept():
             yield
         work.require_folder()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         folder = work.folder
         log.info("run ended: %s (%s)", ended, error)

@@ -98,7 +98,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _begin(self, job: Job, folder: RunFolder) -> Work:
         config = Options(**job.options).resolve(self.manager, base=self.assignment.config)
         original = read_source(job.source)
-        continued = _begun_alike(folder, config.to_dict(), picture_digest(original))
+        continued = begun_alike(folder, config.to_dict(), picture_digest(original))
         named = is_url(job.source) or is_row(job.source)
         name = job.source.rstrip("/").rpartition("/")[2] if named else Path(job.source).name
         return open_work(self.manager, config, original, name, folder, continued=continued, overwrite=True)
@@ -112,7 +112,7 @@ class Worker(AbstractContextManager["Worker"]):
         self.close()
 
 
-def _begun_alike(folder: RunFolder, config: dict[str, Any], digest: str) -> bool:
+def begun_alike(folder: RunFolder, config: dict[str, Any], digest: str) -> bool:
     """Whether an unfinished run can be continued: the same picture, the same settings."""
     from uce.core.config.resolving import load_config_file
 

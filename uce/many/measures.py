@@ -1,4 +1,4 @@
-"""What a cell's run folder says: counts, seconds, losses, and scores where truth is known."""
+"""What a run folder says: counts, seconds, losses, and scores where truth is known; means and counts of several."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ from uce.core.runs.folder import RunFolder
 from uce.truth.scoring import score_masks
 
 STAGES = ("extractor", "foreground", "clusterer", "refiner", "initializer", "optimizer", "samples")
-SCORES = ("iou", "precision", "recall", "ari", "count_error")
+SCORES = ("iou", "precision", "recall", "ari", "count_error", "exact_count")
+LIKENESS = ("sim_i", "sim_c", "acc_1", "acc_3")
+PER_CONCEPT = ("sim_i", "acc_1", "acc_3")
+"""Measures that are means over the concepts of a run; over several runs every concept counts once."""
 LAST_SHARE = 0.1
 _NO_LOSS = ("update", "phase", "step")
 
 Measures = dict[str, float]
 
 
-def measure(
+def measure_run(
     folder: RunFolder, stages: Sequence[Mapping[str, Any]], truth: npt.NDArray[np.bool_] | None, empty: bool
 ) -> Measures:
-    """Column -> number of one cell and picture; what the folder does not hold is left out.
+    """Column -> number of one run; what the folder does not hold is left out.
 
     Args:
         stages: rows of run.json.
         truth: bool (T, H, W).
-        empty: the cell found nothing: no concepts, and everything of the truth is missed.
+        empty: the method found nothing: no concepts, and everything of the truth is missed.
     """
     found: Measures = {}
     masks = None
@@ -47,6 +50,7 @@ def measure(
         masks = None if truth is None else np.zeros((0, *truth.shape[1:]), np.bool_)
     if truth is not None and masks is not None:
         scores = asdict(score_masks(masks, truth))
+        scores["exact_count"] = float(scores["count_error"] == 0)
         found |= {name: scores[name] for name in SCORES}
     found |= seconds_per_stage(stages)
     if (folder / "history.csv").is_file():
@@ -78,7 +82,7 @@ def final_losses(path: Path) -> Measures:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RunFolderError(f"{path} is not readable ({error}); run this cell again with --overwrite") from error
+        raise RunFolderError(f"{path} is not readable ({error}); run it again with --overwrite") from error
     found: Measures = {}
     last = rows[-max(1, math.ceil(LAST_SHARE * len(rows))) :]
     for term in rows[0] if rows else ():
@@ -95,6 +99,12 @@ def _number(text: str | None) -> float | None:
         return None
 
 
+def contributions(name: str, rows: Iterable[Measures]) -> tuple[list[float], list[int]]:
+    """Of every row that has the measure: the sum of its values, and how many those were."""
+    found = [(row[name], int(row["concepts"]) if name in PER_CONCEPT else 1) for row in rows if name in row]
+    return [value * count for value, count in found], [count for _, count in found]
+
+
 def mean_of(measures: Iterable[Measures]) -> Measures:
     """Column -> mean over the pictures that have it."""
     columns: dict[str, list[float]] = {}
@@ -109,7 +119,7 @@ def columns_of(rows: Iterable[Measures]) -> list[str]:
     found = {name for row in rows for name in row}
     seconds = [f"seconds.{stage}" for stage in (*STAGES, "total")]
     losses = sorted(name for name in found if name.startswith("loss."))
-    order = ["concepts", "share", *SCORES, *losses, *seconds]
+    order = ["concepts", "share", *SCORES, *LIKENESS, *losses, *seconds]
     return [name for name in order if name in found]
 
 

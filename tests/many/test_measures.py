@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from uce.ablation.measure import columns_of, counts_of, final_losses, mean_of, seconds_per_stage
+from uce.many.measures import columns_of, counts_of, final_losses, mean_of, seconds_per_stage
 
 
 def test_final_losses_are_means_over_the_last_tenth(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The folder of many runs: who may use it, and its document, a JSON file that is kept true."""
+"""The folder of many runs: who may use it, its document, a JSON file that is kept true, and how it is cleared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from uce.core.errors import RunFolderError
 from uce.core.files.documents import parse_json
-from uce.core.files.writing import write_json
+from uce.core.files.writing import no_links, write_json
+from uce.core.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class ResultFolder:
     Attributes:
         path: the folder.
         COMMAND: which command writes it. NOUN: what it holds, with its article. DOCUMENT: its JSON file.
-        OURS: names of all that the command writes.
+        FILES: names of what the command writes beside it. OWNED: patterns of files in
+            further folders.
+        RUNS: where below runs/ the run folders lie.
         FORMAT: the newest format of the document.
     """
 
@@ -29,16 +32,35 @@ class ResultFolder:
     COMMAND: ClassVar[str]
     NOUN: ClassVar[str]
     DOCUMENT: ClassVar[str]
-    OURS: ClassVar[tuple[str, ...]]
+    FILES: ClassVar[tuple[str, ...]]
+    OWNED: ClassVar[tuple[str, ...]] = ()
+    RUNS: ClassVar[str] = "*"
     FORMAT: ClassVar[int] = 1
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def run(self, *names: str) -> RunFolder:
+        """One of the run folders."""
+        return RunFolder(self.path.joinpath("runs", *names))
+
     @property
     def begun(self) -> bool:
         """The command worked here before."""
         return (self.path / self.DOCUMENT).is_file()
+
+    def open(self, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+        """The document of what is to be continued; None where it begins anew. Nothing is changed.
+
+        Raises:
+            RunFolderError: the folder may not be used, or both are asked for.
+        """
+        if resume and overwrite:
+            raise RunFolderError("--resume and --overwrite exclude each other; give one of them")
+        if resume and self.begun:
+            return self.read()
+        self.check(overwrite=overwrite or resume)
+        return None
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse a folder that may not be used; nothing is changed.
@@ -71,7 +93,12 @@ class ResultFolder:
             )
 
     def _is_ours(self, name: str) -> bool:
-        return (self.begun and name in self.OURS) or (name[0] == "." and name.endswith(".part"))
+        ours = (self.DOCUMENT, *self.FILES, *self._folders)
+        return (self.begun and name in ours) or (name[0] == "." and name.endswith(".part"))
+
+    @property
+    def _folders(self) -> list[str]:
+        return ["runs", *dict.fromkeys(pattern.partition("/")[0] for pattern in self.OWNED)]
 
     def read(self) -> dict[str, Any]:
         """The document.
@@ -97,6 +124,27 @@ class ResultFolder:
 
     def write(self, document: Mapping[str, Any]) -> None:
         write_json(self.path / self.DOCUMENT, document)
+
+    def sweep(self) -> None:
+        """Remove what a command that was killed while it wrote a file left beside it."""
+        for pattern in (".*.part", *(pattern for pattern in self.OWNED if pattern.endswith(".part"))):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what the command wrote, and nothing else."""
+        for path in [path for pattern in self.OWNED for path in no_links(self.path, pattern)]:
+            path.unlink()
+        for path in no_links(self.path, f"runs/{self.RUNS}"):
+            RunFolder(path).clear()
+            remove_empty(path)
+            remove_empty(path.parent)
+        for name in self._folders:
+            remove_empty(self.path / name)
+        # the document last: without it, what a kill in between left would count as somebody else's
+        self.sweep()
+        for name in (*self.FILES, self.DOCUMENT):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def remove_empty(folder: Path) -> None:
