@@ -31,7 +31,7 @@ from uce.core.flow.data import AttentionMaps
 from uce.core.flow.picture import read_picture
 from uce.core.work.cache import StageCache
 from uce.core.work.models import backbone_for
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 from uce.scenes.composing import Scene, compose
 from uce.scenes.objects import Split, is_face, list_objects, load_object
 from uce.scenes.sets import KINDS, compose_scene, look_alike
@@ -67,12 +67,12 @@ class Bench:
         """One row per clusterer."""
         attention: AttentionMaps | None = None
         for clusterer in clusterers:
-            options = Options(model="mini", clusterer=clusterer, **self.options)
+            options = Options.of({"model": "mini", "clusterer": clusterer, **self.options})
             manager = options.manager()
             config = options.resolve(manager)
             backbone = backbone_for(manager, config)
             picture = read_picture(Image.fromarray(scene.picture), backbone.picture_side, config.run.fit)
-            pipeline = Pipeline(manager, config, backbone, picture)
+            pipeline = Work(manager, config, backbone, picture)
             if attention is None:
                 attention = self._attention(name, pipeline)
             try:
@@ -83,7 +83,7 @@ class Bench:
             iou = float(overlap(scene.masks, found).max(axis=1).mean())
             yield {"clusterer": clusterer, "iou": iou, "more": len(found) - len(scene.masks), "error": ""}
 
-    def _attention(self, name: str, pipeline: Pipeline) -> AttentionMaps:
+    def _attention(self, name: str, pipeline: Work) -> AttentionMaps:
         cache = StageCache(self.folder)
         assert pipeline.picture is not None
         kept = cache.get(name, pipeline.picture.digest)

@@ -14,7 +14,7 @@ from uce.core.config.options import Options
 from uce.core.flow.data import AttentionMaps, Concepts
 from uce.core.flow.picture import Picture, read_picture
 from uce.core.work.models import backbone_for
-from uce.core.work.pipeline import Pipeline
+from uce.core.work.pipeline import Work
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = {"beach": 2, "meadow": 4, "desk": 3}
@@ -39,13 +39,13 @@ def looked_at(name: str) -> tuple[Picture, AttentionMaps]:
     return pipeline.picture, pipeline.extract()
 
 
-def work(name: str, options: dict[str, Any]) -> Pipeline:
-    chosen = Options(model="mini", **options)
+def work(name: str, options: dict[str, Any]) -> Work:
+    chosen = Options.of({"model": "mini", **options})
     manager = chosen.manager()
     config = chosen.resolve(manager)
     backbone = backbone_for(manager, config)
     picture = read_picture(EXAMPLES / f"{name}.png", backbone.picture_side, config.run.fit)
-    return Pipeline(manager, config, backbone, picture)
+    return Work(manager, config, backbone, picture)
 
 
 def localized(name: str, **options: Any) -> Concepts:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import uce
+from uce.core import Backbone
+from uce.core.config.options import Options
+from uce.core.work.models import backbone_for
 
 pytestmark = pytest.mark.oracle
 ROWS = (0, 1000, 2080, 4095)
+
+
+def backbone_of(options: dict[str, Any]) -> Backbone:
+    """The model that a call with these options worked with; it is still loaded."""
+    chosen = Options.of(options)
+    manager = chosen.manager()
+    return backbone_for(manager, chosen.resolve(manager))
 
 
 @pytest.mark.parametrize("name", ["chicken", "sheep"])
@@ -35,10 +46,7 @@ def test_the_same_latent_gives_the_references_masks(oracles: Path, name: str, mo
     best = [max((mask & own).sum() / (mask | own).sum() for own in found) for mask in wanted]
     assert best == [1.0] * len(wanted)
 
-    from uce.core.work.models import current_backbone
-
-    backbone, extractor = current_backbone(), SelfAttentionExtractor()
-    assert backbone is not None
+    backbone, extractor = backbone_of(common), SelfAttentionExtractor()
     picture = read_picture(load_rgb(photo), backbone.picture_side, "stretch")
     maps = extractor.uce_extract_attention(backbone, picture, extractor.Settings(), Context(stage="extractor"))
     rows = torch.from_numpy(expected["A_rows"])

@@ -166,9 +166,9 @@ def _checked(key: str, value: Any) -> Any:
     if isinstance(value, Variant):
         return value
     if key == "refiner":
-        names = value.split("+") if isinstance(value, str) else value if isinstance(value, Sequence) else [""]
-        value = "+".join(str(name).strip() for name in names)
-    if key in FLAGS and key != "seed" and (not isinstance(value, str) or not all(value.split("+"))):
+        names = parse_chain(value, "--vary refiner")
+        return "+" + "+".join(names[1:]) if names[0] == "+" else "+".join(names)
+    if key in FLAGS and key != "seed" and (not isinstance(value, str) or not value):
         raise ConfigError(f"--vary {key}: found an empty name or one that is no text ({value!r}); give names")
     return value
 

@@ -38,6 +38,7 @@ _HOMES = {
     "hellinger_coordinates": "points",
     "in_raster_order": "points",
     "num_distinct": "points",
+    "places": "points",
     "quietly": "points",
     "widest_cluster": "points",
     "components": "regions",
@@ -79,6 +80,7 @@ __all__ = [
     "num_distinct",
     "open_outline",
     "parts_of",
+    "places",
     "quietly",
     "saliency_scores",
     "salient_cells",
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
         hellinger_coordinates,
         in_raster_order,
         num_distinct,
+        places,
         quietly,
         widest_cluster,
     )

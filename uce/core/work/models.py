@@ -24,6 +24,7 @@ from uce.core.errors import ConfigError, ModelError
 from uce.core.flow.configuration import Config
 from uce.core.model.backbone import Backbone
 from uce.core.model.kinship import stamp
+from uce.core.registry.host import Call
 from uce.core.registry.manager import Manager
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def load_backbone(manager: Manager, config: Config) -> object:
             "Python was started without docstrings (-OO, or PYTHONOPTIMIZE=2), and transformers reads its own; "
             "start it without, or with -O"
         )
-    backbone = manager.pm.hook.uce_load_backbone(
+    backbone = Call(manager.pm.hook.uce_load_backbone)(
         model=config.model.name, settings=config.model, device=config.run.device, precision=config.run.precision
     )
     if backbone is None:
