@@ -76,11 +76,11 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     )
     original = metadata.entry_points
     monkeypatch.setattr(metadata, "entry_points", lambda group: [entry] if group == "uce" else original(group=group))
-    session._last_backbone.clear()
+    session.forget_backbone()
     CALLS.clear()
     FAULTS.clear()
     yield CALLS
-    session._last_backbone.clear()
+    session.forget_backbone()
 
 
 @pytest.fixture
