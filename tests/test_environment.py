@@ -55,13 +55,14 @@ def uce_command(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
 def test_a_name_that_is_no_utf8(cli: Cli, tmp_path: Path, options: list[str]) -> None:
-    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/in/caf\xe9.png")
     scene().save(name, format="PNG")
     code, _, err = cli("localize", name, "-o", tmp_path / "out", *options)
     assert code == 0, err
     assert os.fsencode(uce.load(tmp_path / "out").info["input"]["name"]) == b"caf\xe9.png"
-    scene().save(tmp_path / "plain.png")
-    code, _, err = cli("batch", tmp_path, "-o", tmp_path / "many", "--localize-only", *options)
+    scene().save(tmp_path / "in" / "plain.png")
+    code, _, err = cli("batch", tmp_path / "in", "-o", tmp_path / "many", "--localize-only", *options)
     assert code == 0 and "Traceback" not in err, err
     assert len(list((tmp_path / "many" / "runs").iterdir())) == 2
 
