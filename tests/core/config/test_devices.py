@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from uce.core import ConfigError
-from uce.core.config import devices
-from uce.core.config.devices import free_threads, resolve_device, resolve_run
+from uce.core.config.devices import allowed_threads, resolve_device, resolve_run
 from uce.core.flow.run_settings import RunSettings
 
 
@@ -48,44 +45,19 @@ def test_what_is_given_stays_and_the_rest_is_decided() -> None:
     assert resolve_run(decided) == decided
 
 
-@pytest.fixture(autouse=True)
-def asked_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
-    free_threads.cache_clear()
-    yield
-    free_threads.cache_clear()
-
-
-@pytest.mark.parametrize(("busy", "threads"), [(0.0, 4), (0.4, 4), (0.9, 3), (3.0, 1), (4.0, 1)])
-def test_cores_that_others_keep_busy_are_left_to_them(
-    busy: float, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("torchs", "allowed", "threads"), [(4, 4, 4), (4, 2, 2), (2, 4, 2), (1, 4, 1)])
+def test_threads_are_what_torch_and_the_container_allow(
+    torchs: int, allowed: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_busy_cores", lambda: busy)
-    assert resolve_run(RunSettings(device="cpu")).threads == threads
-
-
-def test_a_containers_quota_counts_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
-    monkeypatch.setattr(devices, "_busy_cores", lambda: 0.0)
-    assert free_threads() == 2
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torchs)
+    monkeypatch.setattr("joblib.cpu_count", lambda: allowed)
+    assert allowed_threads() == threads == resolve_run(RunSettings(device="cpu")).threads
 
 
 def test_what_the_user_says_is_not_second_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_busy_cores", lambda: pytest.fail("measured all the same"))
-    assert resolve_run(RunSettings(device="cpu", threads=7)).threads == 7
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr("joblib.cpu_count", lambda: pytest.fail("asked all the same"))
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert resolve_run(RunSettings(device="cpu")).threads == 4
-
-
-def test_all_runs_of_a_process_get_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    loads = iter([0.0, 3.0])
-    monkeypatch.setattr(devices, "_busy_cores", lambda: next(loads))
-    assert [resolve_run(RunSettings(device="cpu")).threads for _ in range(2)] == [4, 4]
-
-
-def test_the_measured_load_is_a_number_of_cores() -> None:
-    import os
-
-    assert 0 <= devices._busy_cores(0.05) <= (os.cpu_count() or 1)
+    assert resolve_run(RunSettings(device="cpu", threads=7)).threads == 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import Literal
 
 import torch
@@ -36,12 +35,12 @@ def resolve_device(name: str) -> str:
     return name
 
 
-@cache
-def free_threads() -> int:
-    """CPU threads for this process: OMP_NUM_THREADS where the user set it, else as many as there are cores to spare.
+def allowed_threads() -> int:
+    """CPU threads of a run: OMP_NUM_THREADS where the user set it, else the cores that this process may use.
 
-    Cores are those that affinity and a container's quota allow, less those that other programs keep busy now: beside a
-    busy core two threads are slower than one. Asked once, so that all runs of a process compute the same sums.
+    Those are what affinity and a container's quota allow. What other programs keep busy at the moment is left out on
+    purpose: a second run would then compute other sums than the first. Threads that wait sleep (`uce.waiting`), so
+    that a busy neighbour costs little.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" in os.environ or threads == 1:
@@ -49,16 +48,7 @@ def free_threads() -> int:
     import joblib
 
     cores: int = joblib.cpu_count()
-    return max(1, min(threads, cores) - round(_busy_cores()))
-
-
-def _busy_cores(seconds: float = 0.25) -> float:
-    """How many of the cores that this process may use are busy with other things, while it itself rests."""
-    import psutil
-
-    used = psutil.cpu_percent(interval=seconds, percpu=True)
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(used))
-    return float(sum(used[core] for core in mine if core < len(used))) / 100
+    return max(1, min(threads, cores))
 
 
 def resolve_run(run: RunSettings) -> RunSettings:
@@ -67,7 +57,7 @@ def resolve_run(run: RunSettings) -> RunSettings:
     precision = run.precision
     if precision == "auto":
         precision = _usual_precision(device)
-    threads = run.threads or free_threads()
+    threads = run.threads or allowed_threads()
     return run.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
 
