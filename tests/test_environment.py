@@ -220,7 +220,7 @@ def test_no_home_and_an_unknown_user(
     for name in ("HOME", "UCE_LIBRARY", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="home directory"):
         Path.home()
     scene().save(tmp_path / "p.png")
     assert cli("localize", tmp_path / "p.png", "-o", tmp_path / "out", *options)[0] == 0

@@ -410,7 +410,9 @@ def test_a_cell_that_exits_keeps_its_reason_and_costs_the_others_nothing(
     done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, localize_only=True, **base)
     assert [row["status"] for row in done.rows] == ["failed", "localized"]
     path = tmp_path / "out" / "runs" / "scene" / "clusterer.fault-exit" / "error.txt"
-    assert done.failures[0]["error"] == f"SystemExit: 3; traceback in {path}"
+    assert done.failures[0]["error"] == (
+        f"clusterer 'counting' (uce-counting 1.0) raised ExitedError: sys.exit(3); traceback in {path}"
+    )
 
 
 def test_tokens_are_judged_and_drawn_once(

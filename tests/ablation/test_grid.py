@@ -131,7 +131,7 @@ def test_names_of_folders_are_safe_and_differ() -> None:
         (["clusterer"], "--vary clusterer: write KEY=VALUE,VALUE"),
         (["clusterer="], "--vary clusterer=: write KEY=VALUE,VALUE"),
         (["clusterer=finch,"], "found an empty name"),
-        (["refiner=saliency++merge"], "found an empty name"),
+        (["refiner=saliency++merge"], r"--vary refiner must be a list of refiner names, found 'saliency\+\+merge'"),
         (["clustrer=finch"], "unknown key 'clustrer'; available: .* Did you mean 'clusterer'"),
         (["optimiser.steps=1"], "unknown stage 'optimiser'; available: .* Did you mean 'optimizer'"),
         (["seed=1,2", "seed=3"], "--vary seed: given twice"),

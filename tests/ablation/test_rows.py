@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from uce.ablation.grid import expand, parse_vary, resolve_cells
+from uce.ablation.grid import expand, parse_vary, resolve_cells, without_repeats
 from uce.ablation.rows import make_rows
 from uce.core.config.options import Options
 
@@ -16,6 +16,7 @@ def rows_of(vary: Any, one_at_a_time: bool = False) -> list[dict[str, Any]]:
     variations = parse_vary(vary)
     cells = expand(variations, one_at_a_time)
     configs = resolve_cells(cells, base, base.manager())
+    cells = without_repeats(cells, configs) if one_at_a_time else cells
     return make_rows(cells, configs, [item.key for item in variations])
 
 

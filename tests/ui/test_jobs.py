@@ -96,7 +96,7 @@ def test_closing_stops_everything() -> None:
     gate.begun.wait(20)
     queue.close()
     assert job.status == CANCELLED
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="too many people are waiting"):
         queue.submit(Job("a", "find", "", gate))
 
 

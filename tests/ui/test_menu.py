@@ -88,7 +88,7 @@ def test_nothing_on_the_menu_names_a_file_of_the_server(menu: Menu) -> None:
 def test_values_are_checked_when_they_are_set(menu: Menu) -> None:
     chosen = menu.change(Chosen(), field(menu, Chosen(), "optimizer.steps"), 7.0)
     assert chosen.values == {"optimizer.steps": 7}
-    assert menu.options(chosen, LEARNING)["set"] == ["optimizer.steps=7"]
+    assert menu.options(chosen, LEARNING)["set"] == {"optimizer.steps": 7}
     with pytest.raises(ConfigError, match=r"optimizer\.steps"):
         menu.change(Chosen(), field(menu, Chosen(), "optimizer.steps"), -1)
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -104,9 +104,9 @@ def test_options_go_to_their_own_half(menu: Menu) -> None:
         "clusterer": "kmeans",
         "refiner": ["none"],
         "preset": "default",
-        "set": ["clusterer.most=5", "run.seed=3"],
+        "set": {"clusterer.most": 5, "run.seed": 3},
     }
-    assert learning == {"optimizer": "lora", "set": ["optimizer.rank=2", "run.seed=3"]}
+    assert learning == {"optimizer": "lora", "set": {"optimizer.rank": 2, "run.seed": 3}}
 
 
 def test_another_plugin_drops_the_values_of_the_last(menu: Menu) -> None:

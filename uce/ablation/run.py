@@ -103,7 +103,8 @@ def _split(options: Options, asked: Asked) -> tuple[Options, dict[str, Any]]:
     if asked.evaluate and asked.localize_only:
         raise ConfigError("--evaluate draws from tokens, which --localize-only does not learn; leave one of them out")
     if (theirs or asked.encoder) and not asked.evaluate:
-        raise ConfigError(f"{next(iter(theirs), '--encoder')} is for --evaluate; add that, or leave it out")
+        first = next((f"{key}={label(value)}" for key, value in theirs.items()), "--encoder")
+        raise ConfigError(f"{first} is for --evaluate; add that, or leave it out")
     return options, theirs
 
 

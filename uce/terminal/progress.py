@@ -25,18 +25,15 @@ class ModelLine:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.said = ""
-        self.noted: set[str] = set()
 
     @hookimpl
     def uce_run_started(self, event: RunStarted) -> None:
-        if event.config.note and event.config.note not in self.noted:  # an ablation starts many runs
-            print(event.config.note, file=self.stream, flush=True)
-            self.noted.add(event.config.note)
         backbone = event.backbone
         if backbone is not None:
             run = event.config.run
             line = f"model {backbone.model} ({run.device}, {run.precision}): {backbone.description}"
-            if line != self.said:
+            line += f"; {event.config.note}" if event.config.note else ""
+            if line != self.said:  # an ablation starts many runs
                 print(line, file=self.stream, flush=True)
                 for more in self._more(backbone, event):
                     print(more, file=self.stream, flush=True)

@@ -57,7 +57,7 @@ class App:
         from uce.core.config.options import Options
         from uce.core.work.models import backbone_for
 
-        options = Options(**self.menu.fixed)
+        options = Options.of(self.menu.fixed)
         manager = options.manager()
         backbone_for(manager, options.resolve(manager))
 

@@ -101,8 +101,8 @@ def lay_out(c: Controls, model_note: str, examples: str, presets: Sequence[tuple
     with gr.Row(elem_id="uce-status-row"):
         c.status = gr.HTML(visible=False, elem_id="uce-status")
         c.stop = gr.Button("Stop", visible=False, size="sm", scale=0, min_width=90, elem_id="uce-stop")
-    with gr.Tabs(selected=1, elem_id="uce-steps") as c.steps:
-        with gr.Tab(f"1 {STEPS[0]}", id=1) as c.step_picture:
+    with gr.Tabs(selected=1, elem_id="uce-steps") as c.steps:  # closed until the page knows where it was
+        with gr.Tab(f"1 {STEPS[0]}", id=1, interactive=False) as c.step_picture:
             _picture_step(c, examples)
         with gr.Tab(f"2 {STEPS[1]}", id=2, interactive=False) as c.step_things:
             _things_step(c)

@@ -19,6 +19,7 @@ from uce.core.config.draft import Draft
 from uce.core.config.presets import PRESETS
 from uce.core.config.resolving import draft_config, validate_settings
 from uce.core.errors import ConfigError, unknown_name
+from uce.core.files.documents import parse_yaml
 from uce.core.flow.plugin_info import PluginInfo
 from uce.core.flow.run_settings import RunSettings
 from uce.core.flow.settings import Settings
@@ -127,7 +128,7 @@ class Menu:
             preset=chosen.preset,
             plugins=chosen.plugins,
             refiners=chosen.refiners,
-            assignments=assignments(chosen.values),
+            assignments=chosen.values,
         )[1]
 
     def choose(self, chosen: Chosen, stage: str, name: str | Sequence[str]) -> Chosen:
@@ -155,8 +156,8 @@ class Menu:
         """
         if field.kind == "text":
             try:
-                value = yaml.safe_load(str(value)) if str(value).strip() else None
-            except yaml.YAMLError as error:
+                value = parse_yaml(str(value)) if str(value).strip() else None
+            except ValueError as error:
                 raise ConfigError(f"{field.label}: this cannot be read; write lists as [a, b]") from error
         elif field.kind == "number" and field.whole and isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -179,13 +180,7 @@ class Menu:
             picked["preset"] = chosen.preset
         else:  # masks are there already: they keep the model that found them
             fixed.pop("model", None)
-        return {**fixed, **picked, "set": assignments(wanted)}
-
-
-def assignments(values: Mapping[str, Any]) -> list[str]:
-    """Texts of `--set`."""
-    return [f"{key}={yaml.safe_dump(value, default_flow_style=True).removesuffix('...' + chr(10)).strip()}"
-            for key, value in values.items()]  # fmt: skip
+        return {**fixed, **picked, "set": wanted}
 
 
 def _settings(model: type[Settings], values: Mapping[str, Any], prefix: str) -> Settings:

@@ -97,6 +97,7 @@ def _steps(c: Controls, app: App, workspace: Workspace, picture: PictureWork | N
     reached = picture is not None and (picture.run is not None or picture.stopped is not None)
     return {
         c.steps: gr.Tabs(selected=workspace.step),
+        c.step_picture: gr.Tab(interactive=True),
         c.step_things: gr.Tab(interactive=picture is not None),
         c.step_learn: gr.Tab(interactive=reached or (learning is not None and learning.kind == "learn")),
         c.step_draw: gr.Tab(interactive=bool(workspace.runs or workspace.drawings)),

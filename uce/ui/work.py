@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from uce import api
+from uce.core.config.assigned import without
 from uce.core.errors import ConfigError, NothingFoundError
 from uce.core.files.pictures import RgbArray
 from uce.core.files.writing import write_picture
@@ -53,8 +54,8 @@ def find_job(workspace: Workspace, menu: Menu, picture: PictureWork) -> Job:
             things = things_of(run, workspace.taken - {t.name for t in picture.things}, picture.name)
         except NothingFoundError:
             # The picture can still be worked on by hand: keep what the model saw, and begin without things.
-            options["set"] = [text for text in options["set"] if not text.startswith("refiner.")]
-            options["refiner"] = "none"
+            plainly = {"foreground": "none", "refiner": "none"}
+            options |= {**plainly, "set": without(options["set"], *plainly)}
             api.localize(picture.file, picture.found, overwrite=True, observers=[watcher], **options)
             things = ()
         picture.things, picture.earlier, picture.grower = things, [], None

@@ -19,5 +19,5 @@ def test_paper_is_the_built_ins_at_their_own_defaults() -> None:
     for choice in config.choices:
         assert choice.settings == choice.plugin.settings_class(), choice.plugin.name
     assert [choice.plugin.name for choice in config.choices] == [
-        "self-attention", "finch", "saliency", "merge", "split-merge", "masked-denoising",
+        "self-attention", "none", "finch", "saliency", "merge", "split-merge", "masked-denoising",
     ]  # fmt: skip

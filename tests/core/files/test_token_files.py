@@ -105,7 +105,7 @@ def test_files_that_are_something_else(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(TokenFileError, match="its header says 1000 bytes, the file has 16; get it again"):
         read(path)
     path.write_bytes(pickle.dumps({"a": Path("x")}, protocol=2))
-    with pytest.raises(TokenFileError, match="is a pickle that holds more than plain tensors.*nothing in it was run"):
+    with pytest.raises(TokenFileError, match=r"is a pickle that holds more than plain tensors.*nothing in it was run"):
         read(path)
     with pytest.raises(TokenFileError, match="is a folder; give an embedding"):
         read(tmp_path)

@@ -80,7 +80,7 @@ def test_a_damaged_embedding_in_a_picture(tmp_path: Path, text: str) -> None:
 
 
 def test_pictures_that_carry_none(tmp_path: Path) -> None:
-    with pytest.raises(TokenFileError, match="is a picture that carries no embedding .no text sd-ti-embedding"):
+    with pytest.raises(TokenFileError, match=r"is a picture that carries no embedding .no text sd-ti-embedding"):
         read_png(picture(tmp_path / "a.png", None))
     (tmp_path / "b.png").write_bytes(b"\x89PNG but no more")
     with pytest.raises(TokenFileError, match=r"b\.png is not a readable picture; get it again"):

@@ -58,7 +58,7 @@ DEFAULT: dict[str, Any] = {
     },
 }
 
-# What others read in transformers, as they published it: docs/transformers.md says for which models, and what was tried. The
+# What others read in transformers, as they published it; docs/transformers.md says for which models. The
 # other stages are the default's. Seg4Diff's step is the eighth of 28 from the end: with Stable Diffusion 3's shift of 3
 # that is 51.5% noise. ConceptAttention's is the second of schnell's four, half noise.
 SEG4DIFF = DEFAULT | {
