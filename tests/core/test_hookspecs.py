@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from uce.core import hookspecs
+from uce.core.flow.stages import STAGES
 
 SPECS = [kind for name, kind in inspect.getmembers(hookspecs, inspect.isclass) if name.endswith("Specs")]
 HOOKS = [(name, value) for kind in SPECS for name, value in vars(kind).items() if name.startswith("uce_")]
@@ -23,7 +24,7 @@ def test_a_hook_is_described_and_first_come_or_for_all(name: str, hook: object) 
 def test_what_is_selected_by_name_has_a_hook() -> None:
     names = {name for name, _ in HOOKS}
     assert set(hookspecs.SELECTED_HOOKS.values()) <= names
-    assert list(hookspecs.STAGE_HOOKS) == ["extractor", "clusterer", "refiner", "initializer", "optimizer"]
+    assert list(hookspecs.STAGE_HOOKS) == list(STAGES)
     assert hookspecs.SELECTED_HOOKS.items() >= hookspecs.STAGE_HOOKS.items()
 
 

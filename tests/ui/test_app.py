@@ -221,6 +221,7 @@ def test_clicks_choose_add_and_take_away(
     app.undo(person)
     app.undo(person)
     assert picture.things[1] is second
+    monkeypatch.setattr(app, "_region", lambda workspace, x, y, within: second.mask)
     app.click(person, column, row, "add")
     assert picture.things[1] is second and person.messages[0].title == "Nothing changed"
     app.select(person, first.name)

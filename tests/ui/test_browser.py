@@ -139,7 +139,7 @@ def steps_stay_open(page: Any) -> None:
     tabs.nth(0).click()
     page.locator("#uce-pictures button").first.click()
     page.wait_for_selector("#uce-go-draw:visible")
-    assert page.evaluate("document.activeElement.textContent").startswith("Done: you have"), "the keyboard follows"
+    page.wait_for_function("document.activeElement.textContent.startsWith('Done: you have')")  # the keyboard follows
     for number, control in ((3, "#uce-drawings li"), (1, "#uce-ticked"), (2, "#uce-samples li")):
         tabs.nth(number).click()
         page.wait_for_selector(f"{control} >> visible=true")

@@ -72,7 +72,9 @@ def shipped() -> list[Photograph]:
 
 
 def _masks(path: Path, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    with Image.open(path) as picture:
+    from uce.core.files.formats import open_picture
+
+    with open_picture(path) as picture:
         labels = Image.new("L", picture.size, 0)
     draw = ImageDraw.Draw(labels)
     for number, outlines in enumerate(_OUTLINES[name].values(), start=1):

@@ -66,6 +66,7 @@ class Controls:
     another: Any = None
     words: Any = None
     prompt: Any = None
+    how: Any = None
     count: Any = None
     seed: Any = None
     draw_steps: Any = None
@@ -225,7 +226,7 @@ def _draw_step(c: Controls) -> None:
                 elem_id="uce-prompt",
             )
             c.draw = gr.Button("Draw", variant="primary", size="lg", elem_id="uce-draw")
-            with gr.Accordion("How", open=False, elem_id="uce-how"):
+            with gr.Accordion("How", open=False, elem_id="uce-how") as c.how:
                 c.count = gr.Slider(1, 8, value=2, step=1, label="Pictures")
                 c.seed = gr.Number(
                     None, label="Seed", info="empty: another one for every picture", precision=0, minimum=0,

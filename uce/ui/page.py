@@ -226,7 +226,8 @@ class Page:
         workspace.opened = drawing
         if act == "again":
             workspace.say("Text and seed are taken over", "Change the text and press Draw: the chance stays the same.")
-            return {self.c.prompt: drawing.prompt, self.c.seed: drawing.seed, self.c.count: 1}
+            taken = {self.c.prompt: drawing.prompt, self.c.seed: drawing.seed, self.c.count: 1}
+            return {**taken, self.c.how: gr.Accordion(open=True)}  # where the seed is to be seen
         return {}
 
     def _forget(self, key: Any) -> dict[Any, Any]:

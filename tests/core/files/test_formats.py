@@ -33,7 +33,7 @@ def test_no_code_opens_pictures_past_the_list() -> None:
         if "Image.open(" in path.read_text(encoding="utf-8") and path.name != "formats.py"
         and not {"scenes", "mini"} & set(path.parts)
     ]  # fmt: skip
-    assert found == ["brush.py"]  # names its own format
+    assert found == ["sheet.py"]  # names its own format
 
 
 def test_postscript_starts_nothing_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,8 @@ def test_a_runs_own_file_of_several_tokens(tmp_path: Path) -> None:
 
 
 def test_names_are_kept_where_the_models_encoders_have_some() -> None:
-    assert set(token_file(token_tensors("<a>", {"clip": L}))) == {"<a>"}
-    assert set(token_file(token_tensors("<a>", {"t5": T5}))) == {"t5"}
+    assert set(token_file("<a>", {"clip": L})) == {"<a>"}
+    assert set(token_file("<a>", {"t5": T5})) == {"t5"}
     assert set(token_tensors("<a>", {"t5_out": T5})) == {"<a>.t5_out"}
 
 

@@ -23,6 +23,7 @@ def test_choices_are_in_the_order_of_the_stages() -> None:
     config = resolve_config(load_manager(), preset="paper")
     assert [(choice.stage, choice.plugin.name) for choice in config.choices] == [
         ("extractor", "self-attention"),
+        ("foreground", "none"),
         ("clusterer", "finch"),
         ("refiner", "saliency"),
         ("refiner", "merge"),

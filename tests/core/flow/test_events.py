@@ -11,7 +11,8 @@ from uce.core.flow import events
 from uce.core.flow.plugin_info import kebab
 from uce.core.hookspecs import ObserverSpecs
 
-EVENTS = [kind for _, kind in inspect.getmembers(events, inspect.isclass) if kind.__module__ == events.__name__]
+KINDS = [kind for _, kind in inspect.getmembers(events, inspect.isclass) if kind.__module__ == events.__name__]
+EVENTS = [kind for kind in KINDS if not issubclass(kind, BaseException)]
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from pydantic import ValidationError
 
@@ -37,4 +39,6 @@ def test_the_advice_halves_the_micro_batch(now: int, half: int) -> None:
 
 def test_the_advice_does_not_lower_what_is_lowest() -> None:
     assert "1 already" in what_to_lower(RunSettings(micro_batch=1), "optimizer")
-    assert "extractor.cells" in what_to_lower(RunSettings(micro_batch=8), "extractor")
+    run, model = RunSettings(micro_batch=8), SimpleNamespace(latent_side=16)
+    assert "extractor.cells=16" in what_to_lower(run, "extractor", SimpleNamespace(cells=32), model)
+    assert "extractor.cells" not in what_to_lower(run, "extractor", SimpleNamespace(cells=None), model)

@@ -52,7 +52,7 @@ def test_a_concept_shows_its_thing_alone(run: Run) -> None:
 
 
 def test_what_cannot_be_shown_falls_back_to_text(run: Run, tmp_path: Path) -> None:
-    imported = uce.import_tokens(sorted((run.path / "tokens").iterdir()), tmp_path / "in", model="sd1.5")
+    imported = uce.import_tokens(sorted((run.path / "tokens").iterdir()), tmp_path / "in", model="some/model")
     assert imported._repr_png_() is None and imported.concepts[0]._repr_png_() is None
     html = imported._repr_html_()
     assert html is not None and "<img" not in html and "&lt;cup&gt;" in html

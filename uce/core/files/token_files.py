@@ -171,12 +171,11 @@ def _by_name(document: Mapping[Any, Any], path: Path, facts: Mapping[str, Any]) 
             raise TokenFileError(f"{path}: {str(key)[:60]!r} is {_kind(value)}, not a tensor; {GIVE}")
     if any(key.startswith(_BUNDLED) for key in document):
         return _bundled(document, path)
-    if any(key in _OUTPUTS for key in document) and not facts:
-        document = {key: value for key, value in document.items() if key not in _OUTPUTS}
-        if not document:
-            raise TokenFileError(
-                f"{path} holds only output embeddings (clip_l_out), which no other program reads; {GIVE}"
-            )
+    inputs = {key: value for key, value in document.items() if key not in _OUTPUTS}
+    if not inputs:
+        raise TokenFileError(f"{path} holds only output embeddings (clip_l_out), which no other program reads; {GIVE}")
+    if not facts and "clip_l" in inputs:
+        document = inputs
     if list(document) == ["clip_l"]:  # for a model with that one encoder
         return {own: {"clip": document["clip_l"]}}
     if all(key in _ENCODERS for key in document):
