@@ -55,7 +55,8 @@ def check_captures(backbone: Backbone, latents: Tensor, where: str) -> None:
         bool(found), "attention maps", where, "capture gave no map", "append a LayerMap for every layer of the kind"
     )
     for layer in found:
-        _check_map(layer, where)
+        beside = [other.probs for other in found if other.name == layer.name and other.kind != layer.kind]
+        _check_map(layer, beside, where)
     kinds = [layer.kind for layer in found]
     for kind in ("self", "cross"):
         with backbone.capture(Capture(kind)) as alone:  # type: ignore[arg-type]
@@ -72,14 +73,15 @@ def check_captures(backbone: Backbone, latents: Tensor, where: str) -> None:
     _check_left(backbone, predict, plain, before, len(found), where)
 
 
-def _check_map(layer: LayerMap, where: str) -> None:
+def _check_map(layer: LayerMap, beside: list[Tensor], where: str) -> None:
+    """`beside`: the other slice of a layer in which text and picture attend together; its rows count, too."""
     at, probs = f"{where}, layer {layer.name!r}", layer.probs
     cells = layer.grid[0] * layer.grid[1]
     good = bool(layer.name) and probs.ndim == 3 and probs.shape[:2] == (1, cells) and probs.dtype is torch.float32
     keys = layer.kind != "self" or (good and probs.shape[2] == cells)
     found = f"probs are {tuple(probs.shape)} {probs.dtype} on a grid of {layer.grid}"
     require(good and keys and layer.heads >= 1, "maps of their grid", at, found, "float32 (B, h * w, keys)")
-    sums = probs.sum(dim=2)
+    sums = torch.stack([part.sum(dim=2) for part in (probs, *beside)]).sum(dim=0)
     require(
         bool((probs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3),
         "rows sum to 1",

@@ -421,6 +421,6 @@ def test_the_noise_of_seg4diff_is_that_of_its_step() -> None:
     assert PRESETS["seg4diff"]["extractor"]["time"] == pytest.approx(float(times_of_sampling[-8]) / 1000, abs=5e-4)
 
 
-@pytest.mark.parametrize("plugin", [FluxBackbonePlugin, StableDiffusion3BackbonePlugin])
-def test_contract(plugin: type) -> None:
-    check_plugin(plugin)
+def test_contract(folder: Path, backbone: Any) -> None:
+    of_flux = type(backbone).__name__.startswith("Flux")
+    check_plugin(FluxBackbonePlugin if of_flux else StableDiffusion3BackbonePlugin, model=str(folder))
