@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("many",),
     ("ablation", "batching", "benchmarking"),
+    ("comparing",),
     ("terminal", "ui"),
     ("commands",),
     ("cli",),

@@ -155,7 +155,10 @@ def test_unknown_and_missing_stage(cli: Cli, folder: Path) -> None:
     assert "unknown stage 'clustrer'; available: backbone, clusterer, encoder, executor, exporter, extractor, " in line
     assert "Did you mean 'clusterer'?" in line
     taken = refused(cli, "stable-diffusion", "--stage", "backbone", "--replace")
-    assert "the backbone 'stable-diffusion' is built in; choose another name, since all are asked in turn" in taken
+    assert (
+        "the backbone 'stable-diffusion' is built in; choose another name, since all backbones are asked in turn"
+        in taken
+    )
     assert "Missing option '--stage'" in refused(cli, "mine")
 
 

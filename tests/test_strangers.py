@@ -110,7 +110,7 @@ def test_another_process_lists_what_is_on_its_path(site: Site) -> None:
 
 def test_a_clusterer_is_selected_by_name(cli: Cli, site: Site, picture: Path, quick: list[str], tmp_path: Path) -> None:
     install_halves(site)
-    done(cli, "localize", picture, "-o", tmp_path / "out", "--clusterer", "halves", *quick)
+    done(cli, "localize", picture, "-o", tmp_path / "out", "--clusterer", "halves", "--foreground", "none", *quick)
     left, right = masks(tmp_path / "out")
     assert left[:, :23].all() and right[:, 25:].all()
     rows = json.loads((tmp_path / "out" / "run.json").read_text())["plugins"]

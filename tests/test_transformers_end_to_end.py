@@ -138,7 +138,7 @@ def test_doctor_finds_nothing_wrong(model: Path, cli: Cli, monkeypatch: pytest.M
     monkeypatch.setattr(FluxBackbone, "_own_text_length", lambda self: 32)
     code, out, err = cli("doctor", "--model", model, "--json")
     assert code == 0, out + err
-    assert [check["check"] for check in json.loads(out)["checks"]] == ["load", "localize", "learn", "draw"]
+    assert [check["check"] for check in json.loads(out)["checks"]] == ["load", "plan", "localize", "learn", "draw"]
 
 
 def test_batch_works_on_a_folder(model: Path, picture: Path, cli: Cli, tmp_path: Path) -> None:

@@ -117,14 +117,17 @@ def test_folders_of_the_hub(tmp_path: Path) -> None:
         save_file({f"<{name}>": VECTOR}, ours / name / "learned_embeds.safetensors")
     assert [path.name for path in token_files([concept])] == ["learned_embeds.bin"]
     assert [path.parent.name for path in token_files([ours])] == ["cat", "cup"]
-    assert [one.token for one in uce.import_tokens(ours, tmp_path / "out", model="mini").concepts] == ["<cat>", "<cup>"]
+    assert [one.token for one in uce.import_tokens(ours, tmp_path / "out", model="some/model").concepts] == [
+        "<cat>",
+        "<cup>",
+    ]
 
 
 def test_what_a_file_says_of_itself_survives_import_and_export(tmp_path: Path) -> None:
     said = {"token": "<cup>", "model": "mini", "picture": "abc", "label": "mug", "licence": "cc-by-4.0", "uce": "0.0.9",
             "model_fingerprint": "f" * 16}  # fmt: skip
     save_file({"<cup>": VECTOR}, tmp_path / "cup.safetensors", header(said))
-    run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run")
+    run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model="some/model")
     assert run.concepts[0].label == "mug"
     uce.export(run, "a1111", tmp_path / "out", names=["tea"])
     found = json.loads(head(tmp_path / "out" / "embeddings" / "tea.safetensors")["uce"])
@@ -215,7 +218,7 @@ def test_sdxl_in_diffusers_is_conditioned_as_in_our_pipeline(tiny_pipeline_xl: P
 
 def test_names_that_are_plain_words_are_warned_about(tmp_path: Path) -> None:
     save_file({"<cup>": VECTOR}, tmp_path / "cup.safetensors")
-    run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model="mini")
+    run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model="some/model")
     usage = uce.export(run, "a1111", tmp_path / "a").usage
     assert "note: cup would be taken for the token inside other words too" in usage and "--names cup1" in usage
     assert "note:" not in uce.export(run, "a1111", tmp_path / "b", names=["cup1"]).usage

@@ -55,7 +55,8 @@ def check_captures(backbone: Backbone, latents: Tensor, where: str) -> None:
         bool(found), "attention maps", where, "capture gave no map", "append a LayerMap for every layer of the kind"
     )
     for layer in found:
-        beside = [other.probs for other in found if other.name == layer.name and other.kind != layer.kind]
+        joint = layer.name in getattr(backbone, "joint_layers", ())
+        beside = [other.probs for other in found if joint and other.name == layer.name and other.kind != layer.kind]
         _check_map(layer, beside, where)
     kinds = [layer.kind for layer in found]
     for kind in ("self", "cross"):

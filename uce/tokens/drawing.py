@@ -87,7 +87,7 @@ def draw(
     given = [run] if isinstance(run, str | Path | Run) else list(run)
     runs = [one if isinstance(one, Run) else _load(one) for one in given]
     tokens = gather(runs, concepts, Library.open(library))
-    _check(texts, [one.token for one in tokens], count, steps, scheduler)
+    _check(texts, [one.token for one in tokens], count, 25 if steps is None else steps, scheduler)
     folder = None if out is None else Path(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file; give a folder with -o")

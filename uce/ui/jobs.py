@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uce.core.errors import ConfigError, NothingFoundError, UceError
+from uce.core.flow.events import Stopped
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 
 
-class Cancelled(KeyboardInterrupt):
+class Cancelled(Stopped):
     """Somebody pressed Stop: to a run the same as Ctrl-C."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def test_noise_comes_from_the_runs_seed(backbone: Any, picture: Picture) -> None
 def test_self_attention_gives_way_on_a_transformer(
     backbone: Any, picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    logging.getLogger("uce").propagate = True
+    caplog.set_level("INFO", logger="uce")
     found = extract(backbone, picture, SelfAttentionExtractor(), timestep=100, cells=32)
     assert torch.equal(found.affinity, extract(backbone, picture).affinity)
     assert "joint-attention reads its maps, with its own settings" in caplog.text

@@ -204,7 +204,18 @@ def test_run_generate_and_pipeline_draw_with_the_weights(tmp_path, tiny_pipeline
     """The whole way through the command line; learning again without LoRA takes the weights away."""
     picture, out = tmp_path / "picture.png", tmp_path / "out"
     Image.fromarray(np.asarray(tiny_picture((64, 64)).original)).save(picture)
-    stages = ["--clusterer", "kmeans", "--refiner", "none", "--concepts", "0,1", "--model", tiny_pipeline]
+    stages = [
+        "--foreground",
+        "none",
+        "--clusterer",
+        "kmeans",
+        "--refiner",
+        "none",
+        "--concepts",
+        "0,1",
+        "--model",
+        tiny_pipeline,
+    ]
     flags = [part for key in ("steps=2", "lora_steps=3", "lora_rate=0.1") for part in ("--set", f"optimizer.{key}")]
     fast = ["--set", "run.sample_steps=2"]
     code, _, err = cli("run", picture, "-o", out, *stages, "--optimizer", "lora", *flags, *fast)

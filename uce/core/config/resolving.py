@@ -138,7 +138,11 @@ def is_complete(document: Mapping[str, Any]) -> bool:
     """Whether a configuration says everything, as the config.yaml of a run does: then no preset stands below it."""
     run, refiner = document.get("run"), document.get("refiner")
     return (
-        all(isinstance(document.get(stage), Mapping) and "plugin" in document[stage] for stage in SINGLE_STAGES)
+        all(
+            isinstance(document.get(stage), Mapping) and "plugin" in document[stage]
+            for stage in SINGLE_STAGES
+            if stage != "foreground"
+        )
         and (isinstance(refiner, Mapping) and "chain" in refiner)
         and (isinstance(run, Mapping) and {"device", "precision", "threads"} <= run.keys())
         and "preset" in document
@@ -182,6 +186,8 @@ def draft_config(
     name = preset or str(document.get("preset", "default"))
     if name not in PRESETS:
         raise ConfigError(unknown_name("preset", name, PRESETS))
+    if is_complete(document):  # of before the foreground step
+        document = {"foreground": {"plugin": "none"}, **document}
     clusterers = manager.available("clusterer").values()
     draft = Draft(
         asked={info.name: info.refiners for info in clusterers if info.refiners},

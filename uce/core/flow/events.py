@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from uce.core.flow.picture import Picture
 
 
+class Stopped(KeyboardInterrupt):
+    """An observer that raises it in `uce_step` interrupts the training there, with a checkpoint of that moment."""
+
+
 class Enough(KeyboardInterrupt):
     """An observer that raises it in `uce_step` ends the training there: what is learned so far is the result."""
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from uce.core.flow.settings import Settings
-from uce.core.work.shrinking import _lighter
 
 
 class ModelSettings(Settings):
@@ -117,3 +116,15 @@ def what_to_lower(run: RunSettings, stage: str, settings: Any = None, backbone: 
             "--set run.shrink=true"
         )
     return f"run.micro_batch is 1 already: {_lighter(run, backbone)}use a smaller model, or a machine with more memory"
+
+
+def _lighter(run: RunSettings, backbone: Any) -> str:
+    """Ways to hold less of the same model that are not taken yet, each followed by a comma."""
+    ways = []
+    if backbone is not None and getattr(backbone, "checkpointing", True) is False:
+        ways.append("add --set model.checkpointing=true, ")
+    if str(run.device).startswith("cuda") and getattr(backbone, "offload", True) is False:
+        ways.append("add --set model.offload=true, ")
+    if run.precision == "float32":
+        ways.append("use --precision bfloat16, ")
+    return "".join(ways)

@@ -19,7 +19,7 @@ from torch import Tensor
 from uce.core.errors import DivergedError, StageInputError
 from uce.core.flow.context import Context
 from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
-from uce.core.flow.events import Enough, Step
+from uce.core.flow.events import Enough, Step, Stopped
 from uce.core.model.backbone import Backbone
 from uce.core.training.model_weights import ModelWeights
 from uce.core.training.rows import TokenRows
@@ -133,7 +133,7 @@ class UpdateLoop(ABC):
                 self.context.emit(Step(update.number, self.total, update.phase, losses, self._tokens))
             except Enough:
                 break
-            except KeyboardInterrupt:  # between two updates: nothing is half done, and nothing need be done again
+            except Stopped:  # between two updates: nothing is half done, and nothing need be done again
                 if every:
                     self._save(update.number)
                 raise

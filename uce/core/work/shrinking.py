@@ -6,28 +6,15 @@ import dataclasses
 import gc
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from uce.core.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from uce.core.flow.run_settings import RunSettings
     from uce.core.work.pipeline import Work
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-def _lighter(run: RunSettings, backbone: Any) -> str:
-    """Ways to hold less of the same model that are not taken yet, each followed by a comma."""
-    ways = []
-    if backbone is not None and getattr(backbone, "checkpointing", True) is False:
-        ways.append("add --set model.checkpointing=true, ")
-    if str(run.device).startswith("cuda") and getattr(backbone, "offload", True) is False:
-        ways.append("add --set model.offload=true, ")
-    if run.precision == "float32":
-        ways.append("use --precision bfloat16, ")
-    return "".join(ways)
 
 
 def shrinking(work: Work, body: Callable[[Work], T]) -> T:
