@@ -66,7 +66,7 @@ def test_every_known_method_resolves_or_names_the_missing_plugin(name: str) -> N
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["papers"], "unknown method 'papers'; available: break-a-scene, default"),
+        (["papers"], "unknown method 'papers'; available: break-a-scene, conceptattention, default"),
         (["papers"], "Did you mean 'paper'?"),
         (["default", "default"], "'default' is given twice"),
         (["mine=optimiser=x"], "unknown key 'optimiser'"),

@@ -124,7 +124,7 @@ def test_folders_of_the_hub(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_of_itself_survives_import_and_export(tmp_path: Path) -> None:
-    said = {"token": "<cup>", "model": "mini", "picture": "abc", "label": "mug", "licence": "cc-by-4.0", "uce": "0.0.9",
+    said = {"token": "<cup>", "model": "some/model", "picture": "abc", "label": "mug", "licence": "cc-by-4.0", "uce": "0.0.9",
             "model_fingerprint": "f" * 16}  # fmt: skip
     save_file({"<cup>": VECTOR}, tmp_path / "cup.safetensors", header(said))
     run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model="some/model")
@@ -141,7 +141,7 @@ def test_an_embedding_is_an_entry_and_a_concept(tmp_path: Path) -> None:
     wide = VECTOR * 2
     save_file({"<cup>": wide}, tmp_path / "cup.safetensors")
     library = uce.Library.open(tmp_path / "library")
-    assert library.add_files([tmp_path / "cup.safetensors"], "one", model="mini").concepts[0].token == "<cup>"
+    assert library.add_files([tmp_path / "cup.safetensors"], "one", model="some/model").concepts[0].token == "<cup>"
     from uce.tokens.gathering import gather
 
     with pytest.raises(uce.UceError, match=r"cup.safetensors: nobody says which model it is for; name a run"):

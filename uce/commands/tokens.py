@@ -195,7 +195,7 @@ def push(
 
 @library_app.command("add")
 def library_add(
-    folder: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A run folder, or an embedding of any layout.")],
+    folder: Annotated[Path, typer.Argument(metavar="SOURCE", help="A run folder, or an embedding of any layout.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the entry is called.")],
     model: Annotated[
         str | None, typer.Option(metavar="ID|FOLDER|FILE", help="The model that an embedding belongs to.")

@@ -27,7 +27,12 @@ _HOMES = {
     "Costs": "costs",
     "encode_in_batches": "encoder",
     "ddim_inversion": "inversion",
+    "JointReading": "joint_maps",
+    "chosen_layers": "joint_maps",
+    "joint_attention": "joint_maps",
     "likeness": "joint_maps",
+    "read_joint_maps": "joint_maps",
+    "text_attention": "joint_maps",
     "without_massive": "joint_maps",
     "encode_picture": "latents",
     "is_lora": "lora_names",
@@ -69,12 +74,14 @@ __all__ = [
     "AttentionSettings",
     "Costs",
     "Grid",
+    "JointReading",
     "MapSettings",
     "aggregate_self_attention",
     "attention_modules",
     "attention_probabilities",
     "capture_attention",
     "capture_outputs",
+    "chosen_layers",
     "chosen_modules",
     "ddim_inversion",
     "draws_noise",
@@ -85,6 +92,7 @@ __all__ = [
     "grid_of",
     "is_lora",
     "is_lora_name",
+    "joint_attention",
     "joint_layers",
     "likeness",
     "lora_header",
@@ -94,12 +102,14 @@ __all__ = [
     "mean_of_sizes",
     "noised",
     "normalize_rows",
+    "read_joint_maps",
     "read_maps",
     "replayed",
     "require_readable",
     "resolve_dtype",
     "resolve_timestep",
     "saliency_from",
+    "text_attention",
     "underscored",
     "vocabulary_words",
     "watched",
@@ -122,7 +132,15 @@ if TYPE_CHECKING:
     from uce.core.model.costs import Costs
     from uce.core.model.encoder import encode_in_batches
     from uce.core.model.inversion import ddim_inversion
-    from uce.core.model.joint_maps import likeness, without_massive
+    from uce.core.model.joint_maps import (
+        JointReading,
+        chosen_layers,
+        joint_attention,
+        likeness,
+        read_joint_maps,
+        text_attention,
+        without_massive,
+    )
     from uce.core.model.latents import encode_picture
     from uce.core.model.lora_names import is_lora, is_lora_name, lora_header, underscored
     from uce.core.model.map_settings import AttentionSettings, MapSettings

@@ -71,9 +71,11 @@ class JointAttentionExtractor:
         """
         from uce.core.model import (
             AttentionSettings,
+            JointReading,
+            chosen_layers,
             encode_picture,
+            joint_attention,
             joint_layers,
-            joint_maps,
             mean_of_passes,
             noised,
             resolve_timestep,
@@ -90,7 +92,7 @@ class JointAttentionExtractor:
         ):
             own = AttentionSettings(normalize=settings.normalize)
             return mean_of_passes(backbone, image, own, lambda x: [(x_t, timestep) for x_t in draw_all(x)])
-        layers = joint_maps.chosen_layers(backbone, settings.blocks)
+        layers = chosen_layers(backbone, settings.blocks)
         latents = encode_picture(backbone, image.at(backbone.picture_side).pixels)
 
         def passes() -> list[Tensor]:
@@ -98,13 +100,13 @@ class JointAttentionExtractor:
 
         reference = None
         if settings.reference is not None:
-            (reference,) = joint_maps.chosen_layers(backbone, [settings.reference])
+            (reference,) = chosen_layers(backbone, [settings.reference])
             layers = (*(layer for layer in layers if layer != reference), reference)
         if settings.read == "outputs":
             return _of_outputs(backbone, passes(), timestep, layers, settings)
         each = settings.normalize == "layers"
-        reading = joint_maps.JointReading(settings.path, layers, reference, each, settings.saliency)
-        return joint_maps.joint_attention(backbone, passes, timestep, reading)
+        reading = JointReading(settings.path, layers, reference, each, settings.saliency)
+        return joint_attention(backbone, passes, timestep, reading)
 
 
 def _of_outputs(
@@ -116,18 +118,18 @@ def _of_outputs(
 ) -> AttentionMaps:
     """Affinity from the likeness of what attention gives to cells, mean over layers and passes."""
     from uce.core import AttentionMaps
-    from uce.core.model import joint_layers, joint_maps, saliency_from
+    from uce.core.model import joint_layers, likeness, read_joint_maps, saliency_from, text_attention
 
     blocks = [joint_layers(backbone).index(layer) for layer in layers]
     affinity, saliency, grid = None, None, (0, 0)
     for noisy in passes:
         with backbone.capture_features(*blocks, of="attention") as found:  # type: ignore[call-arg]
-            maps = joint_maps.read_joint_maps(backbone, noisy, timestep, layers, "cross")
-        attention = joint_maps.text_attention(backbone, maps, settings.saliency)
+            maps = read_joint_maps(backbone, noisy, timestep, layers, "cross")
+        attention = text_attention(backbone, maps, settings.saliency)
         saliency = attention if saliency is None else saliency + attention
         grid = maps[0].grid
         for features in found.values():
-            rows = joint_maps.likeness(features[0].flatten(1).T, settings.temperature)
+            rows = likeness(features[0].flatten(1).T, settings.temperature)
             affinity = rows if affinity is None else affinity.add_(rows)
     assert affinity is not None and saliency is not None
     count = len(passes) * len(blocks)
