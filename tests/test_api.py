@@ -168,7 +168,7 @@ def test_observers_may_be_given(picture: Path) -> None:
             self.heard.append(event.stage)
 
     uce.localize(picture, **OPTIONS, observers=[Observer()])
-    assert Observer.heard == ["extractor", "clusterer", "refiner"]
+    assert Observer.heard == ["extractor", "foreground", "clusterer", "refiner"]
 
 
 def test_an_observer_that_fails_at_the_end_does_not_hide_why_a_run_failed(picture: Path, tmp_path: Path) -> None:

@@ -306,7 +306,8 @@ def test_a_removed_wrapper_is_missed(
     cli: Cli, site: Site, picture: Path, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_wrapper(site)
-    done(cli, "localize", picture, "-o", tmp_path / "out", "--clusterer", "kmeans", *quick)
+    plain = ("--clusterer", "kmeans", "--foreground", "none")
+    done(cli, "localize", picture, "-o", tmp_path / "out", *plain, *quick)
     monkeypatch.setenv("UCE_DISABLE_PLUGINS", "drop-first")
     line = refused(cli, "learn", tmp_path / "out")
     assert "was made with the wrapper 'drop-first' of the refiner of strange-wrapper 0.1, which is missing here" in line

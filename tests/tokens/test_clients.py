@@ -124,8 +124,8 @@ def test_folders_of_the_hub(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_of_itself_survives_import_and_export(tmp_path: Path) -> None:
-    said = {"token": "<cup>", "model": "some/model", "picture": "abc", "label": "mug", "licence": "cc-by-4.0", "uce": "0.0.9",
-            "model_fingerprint": "f" * 16}  # fmt: skip
+    said = {"token": "<cup>", "model": "some/model", "picture": "abc", "label": "mug", "licence": "cc-by-4.0"}
+    said |= {"uce": "0.0.9", "model_fingerprint": "f" * 16}
     save_file({"<cup>": VECTOR}, tmp_path / "cup.safetensors", header(said))
     run = uce.import_tokens(tmp_path / "cup.safetensors", tmp_path / "run", model="some/model")
     assert run.concepts[0].label == "mug"
