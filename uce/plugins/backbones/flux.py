@@ -29,17 +29,7 @@ class FluxBackbonePlugin:
         Source: Black Forest Labs, FLUX.1 (2024), as diffusers' `FluxPipeline` computes it.
         """
         from uce.plugins.backbones._flux.backbone import LAYOUT, FluxBackbone
-        from uce.plugins.backbones._transformer.loading import find, load_folder
-        from uce.plugins.backbones._transformer.single_file import load_single_file
+        from uce.plugins.backbones._transformer.loading import load_parts
 
-        place = find(model, settings, LAYOUT)
-        if place is None:
-            return None
-        if place.is_dir():
-            parts = load_folder(model, place, LAYOUT, settings, precision)
-        else:
-            loaded = load_single_file(model, place, LAYOUT, settings, precision)
-            if loaded is None:
-                return None
-            parts = loaded
-        return FluxBackbone(parts, settings, device, precision)
+        parts = load_parts(model, settings, precision, LAYOUT)
+        return None if parts is None else FluxBackbone(parts, settings, device, precision)

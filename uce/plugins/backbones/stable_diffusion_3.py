@@ -29,17 +29,7 @@ class StableDiffusion3BackbonePlugin:
         Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024.
         """
         from uce.plugins.backbones._sd3.backbone import LAYOUT, StableDiffusion3Backbone
-        from uce.plugins.backbones._transformer.loading import find, load_folder
-        from uce.plugins.backbones._transformer.single_file import load_single_file
+        from uce.plugins.backbones._transformer.loading import load_parts
 
-        place = find(model, settings, LAYOUT)
-        if place is None:
-            return None
-        if place.is_dir():
-            parts = load_folder(model, place, LAYOUT, settings, precision)
-        else:
-            loaded = load_single_file(model, place, LAYOUT, settings, precision)
-            if loaded is None:
-                return None
-            parts = loaded
-        return StableDiffusion3Backbone(parts, settings, device, precision)
+        parts = load_parts(model, settings, precision, LAYOUT)
+        return None if parts is None else StableDiffusion3Backbone(parts, settings, device, precision)

@@ -61,6 +61,21 @@ class TransformerParts:
     fingerprint: str
 
 
+def load_parts(model: str, settings: Any, precision: str, layout: Layout) -> TransformerParts | None:
+    """Load a diffusers folder, a hub id or a .safetensors file; None where it is of another family.
+
+    Raises:
+        ModelError: it is damaged, incomplete, not to be had, or of a family that nothing here understands.
+    """
+    from uce.plugins.backbones._transformer.single_file import load_single_file
+
+    place = find(model, settings, layout)
+    if place is None:
+        return None
+    load = load_folder if place.is_dir() else load_single_file
+    return load(model, place, layout, settings, precision)
+
+
 def find(model: str, settings: Any, layout: Layout) -> Path | None:
     """The diffusers folder or .safetensors file behind a name; None where it is of another family, or nothing at all:
     others say what is wrong.
@@ -77,8 +92,14 @@ def find(model: str, settings: Any, layout: Layout) -> Path | None:
         return _fetched(place, settings, layout, model)
     if not place.is_dir():
         return place
-    require_known(pipeline_of(place), model)
-    return place if pipeline_of(place) == layout.pipeline else None
+    return place if _belongs(place, layout, model) else None
+
+
+def _belongs(folder: Path, layout: Layout, model: str) -> bool:
+    """Whether the folder's pipeline is the layout's."""
+    pipeline = pipeline_of(folder)
+    require_known(pipeline, model)
+    return pipeline == layout.pipeline
 
 
 def _fetched(place: Repository, settings: Any, layout: Layout, model: str) -> Path | None:
@@ -88,8 +109,7 @@ def _fetched(place: Repository, settings: Any, layout: Layout, model: str) -> Pa
     if place.file:
         return fetch(place, variant)
     index = fetch(place, variant, index_only=True)
-    require_known(pipeline_of(index), model)
-    if pipeline_of(index) != layout.pipeline:
+    if not _belongs(index, layout, model):
         return None
     from huggingface_hub import snapshot_download
 
