@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from uce.core import Conditioning, Inpainting, Prompt, StageInputError
 from uce.core.model import DEFAULT_SCHEDULER, draws_noise, make_scheduler
+
+Report = Callable[[int, int], None]
+"""Called after every step with its number, from 1, and the number of all."""
 
 
 class Drawer(Protocol):
@@ -60,30 +63,55 @@ def generate(
 ) -> list[Image.Image]:
     """One picture per prompt with classifier-free guidance, on the model's own noise schedule.
 
-    Pictures are drawn one after the other: each depends on its seed and prompt alone.
+    Raises:
+        StageInputError: another number of seeds, or no steps.
     """
-    if len(seeds) != len(prompts):
-        raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
-    if how.steps < 1:
-        raise StageInputError(f"steps must be at least 1, found {how.steps}")
-    vectors, slots = _stack_vectors(tokens, backbone.encoders)
-    pictures = []
-    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+    require_drawable(prompts, seeds, how.steps)
+    vectors, slots = stack_vectors(tokens, backbone.encoders)
+
+    def draw(prompt: str, seed: int, report: Report) -> Tensor:
         texts = [prompt] if how.guidance == 1 else [how.negative, prompt]
         conditioning = backbone.encode_prompts([backbone.tokenize_multi(text, slots) for text in texts], vectors)
         if len(texts) == 2 and not how.negative:
             conditioning = backbone.without_guidance(conditioning)
+        return backbone.decode(_sample(backbone, conditioning, seed, how, report))
+
+    return draw_each(prompts, seeds, on_step, draw)
+
+
+def require_drawable(prompts: Sequence[str], seeds: Sequence[int], steps: int) -> None:
+    """Refuse what no picture can be drawn from.
+
+    Raises:
+        StageInputError: another number of seeds, or no steps.
+    """
+    if len(seeds) != len(prompts):
+        raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
+    if steps < 1:
+        raise StageInputError(f"steps must be at least 1, found {steps}")
+
+
+def draw_each(
+    prompts: Sequence[str], seeds: Sequence[int], on_step: Any, draw: Callable[[str, int, Report], Tensor]
+) -> list[Image.Image]:
+    """Pictures one after the other: each depends on its seed and prompt alone.
+
+    Args:
+        on_step: as of `Backbone.generate`; steps are counted over all pictures.
+        draw: one picture's pixels (1, 3, H, W) in [-1, 1]; reports its own steps.
+    """
+    pictures = []
+    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
 
         def report(step: int, total: int, index: int = index) -> None:
             if on_step is not None:
                 on_step(index * total + step, len(prompts) * total)
 
-        latents = _sample(backbone, conditioning, int(seed), how, report)
-        pictures.append(_to_picture(backbone.decode(latents)[0]))
+        pictures.append(_to_picture(draw(prompt, int(seed), report)[0]))
     return pictures
 
 
-def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
+def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Report) -> Tensor:
     side = backbone.latent_side
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = make_scheduler(how.scheduler, backbone.scheduler_config)
@@ -131,7 +159,7 @@ def token_vectors(token: str, own: Mapping[str, Tensor], encoders: Sequence[str]
     return vectors
 
 
-def _stack_vectors(
+def stack_vectors(
     tokens: Mapping[str, Mapping[str, Tensor]], encoders: Sequence[str]
 ) -> tuple[dict[str, Tensor] | None, dict[str, list[int]]]:
     """All tokens' vectors as one (V, d) table per text encoder, and which rows each token stands for."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uce.core import Conditioning, Prompt, StageInputError
 from uce.core.model import resolve_dtype
-from uce.plugins.backbones._sd.generation import Drawing, _stack_vectors, _to_picture
+from uce.plugins.backbones._sd.generation import Drawing, Report, draw_each, require_drawable, stack_vectors
 from uce.plugins.backbones._transformer.flow import Flow, require_flow_scheduler
 
 
@@ -53,38 +53,31 @@ def generate(
     how: Drawing,
     on_step: Any,
 ) -> list[Image.Image]:
-    """One picture per prompt. Pictures are drawn one after the other: each depends on its seed and prompt alone.
+    """One picture per prompt.
 
     Raises:
         StageInputError: another number of seeds, no steps, or a negative text for a model that takes none.
         ConfigError: a scheduler that does not follow a flow.
     """
     require_flow_scheduler(how.scheduler)
-    if len(seeds) != len(prompts):
-        raise StageInputError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
-    if how.steps < 1:
-        raise StageInputError(f"steps must be at least 1, found {how.steps}")
+    require_drawable(prompts, seeds, how.steps)
     if how.negative and not backbone.takes_negative:
         raise StageInputError(
             f"model '{backbone.model}' is guided by a number that it reads, not away from a text; leave --negative out"
         )
-    vectors, slots = _stack_vectors(tokens, backbone.encoders)
-    pictures = []
-    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+    vectors, slots = stack_vectors(tokens, backbone.encoders)
+
+    def draw(prompt: str, seed: int, report: Report) -> Tensor:
         twice = how.guidance > 1 and backbone.takes_negative
         texts = [how.negative, prompt] if twice else [prompt]
         read = [backbone.tokenize_multi(text, slots) for text in texts]
         conditioning = backbone.guided(backbone.encode_prompts(read, vectors), how.guidance)
+        return backbone.decode(_sample(backbone, conditioning, seed, how, report))
 
-        def report(step: int, total: int, index: int = index) -> None:
-            if on_step is not None:
-                on_step(index * total + step, len(prompts) * total)
-
-        pictures.append(_to_picture(backbone.decode(_sample(backbone, conditioning, int(seed), how, report))[0]))
-    return pictures
+    return draw_each(prompts, seeds, on_step, draw)
 
 
-def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Any) -> Tensor:
+def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Report) -> Tensor:
     side, batch = backbone.latent_side, conditioning.states.shape[0]
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = backbone.flow.sampler(how.steps, (side // 2) ** 2, backbone.device, even=backbone.even_times)

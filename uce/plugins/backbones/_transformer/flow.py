@@ -18,7 +18,6 @@ from torch import Tensor
 
 from uce.core import ConfigError
 
-SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 CHOICES = ("euler",)
 
 
