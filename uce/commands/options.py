@@ -26,54 +26,19 @@ Model = Annotated[
     typer.Option(metavar="ID|FOLDER|FILE", help="mini (embedded, default), a diffusers folder, a .safetensors file, "
                  "sd1.5, sd2.1, sdxl or a hub id.", autocompletion=complete.models),
 ]  # fmt: skip
-Extractor = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Attention extraction.",
-        rich_help_panel=STAGES,
-        autocompletion=complete.plugins("extractor"),
-    ),
-]
-Foreground = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="What of the picture clusterers see.",
-        rich_help_panel=STAGES,
-        autocompletion=complete.plugins("foreground"),
-    ),
-]
-Clusterer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Clustering of cells.",
-        rich_help_panel=STAGES,
-        autocompletion=complete.plugins("clusterer"),
-    ),
-]
-Refiner = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="Mask refinement; a+b or repeat for a chain, +a to append.",
-        rich_help_panel=STAGES,
-        autocompletion=complete.plugins("refiner"),
-    ),
-]
-Initializer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Token starts.", rich_help_panel=STAGES, autocompletion=complete.plugins("initializer")
-    ),
-]
-Optimizer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Token learning.", rich_help_panel=STAGES, autocompletion=complete.plugins("optimizer")
-    ),
-]
+
+
+def _stage(stage: str, help: str) -> Any:
+    """The option that chooses a stage's plugin."""
+    return typer.Option(metavar="NAME", help=help, rich_help_panel=STAGES, autocompletion=complete.plugins(stage))
+
+
+Extractor = Annotated[str | None, _stage("extractor", "Attention extraction.")]
+Foreground = Annotated[str | None, _stage("foreground", "What of the picture clusterers see.")]
+Clusterer = Annotated[str | None, _stage("clusterer", "Clustering of cells.")]
+Refiner = Annotated[list[str] | None, _stage("refiner", "Mask refinement; a+b or repeat for a chain, +a to append.")]
+Initializer = Annotated[str | None, _stage("initializer", "Token starts.")]
+Optimizer = Annotated[str | None, _stage("optimizer", "Token learning.")]
 Compare = Annotated[
     bool, typer.Option("--compare", help="Also try the presets on photographs with masks, and say which to use.")
 ]
