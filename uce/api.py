@@ -43,9 +43,7 @@ def load(folder: str | Path) -> Run:
     Raises:
         RunFolderError: the folder is no run folder, or of a newer format.
     """
-    run = Run(RunFolder(Path(folder).absolute()))  # stays the same folder when the program goes elsewhere
-    _ = run.info, run.concepts
-    return run
+    return Run.read(RunFolder(Path(folder).absolute()))  # stays the same folder when the program goes elsewhere
 
 
 @public

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from uce.core.errors import RunFolderError
 from uce.core.files.documents import parse_json
 from uce.core.files.writing import no_links, write_json
-from uce.core.runs.folder import RunFolder
+from uce.core.runs.folder import RunFolder, names_in
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,7 @@ class ResultFolder:
         Raises:
             RunFolderError: occupied, not a folder, or not readable.
         """
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; give a folder with -o")
-            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot use the folder {self.path}: {error.strerror or error}; give another folder with -o"
-            ) from error
+        found = names_in(self.path)
         noun = self.NOUN.partition(" ")[2]
         if self.begun and not overwrite:
             raise RunFolderError(

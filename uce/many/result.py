@@ -29,6 +29,4 @@ class Results(Generic[Folder]):
         return self.folder.read()
 
     def _open(self, *names: str) -> Run:
-        run = Run(self.folder.run(*names))
-        _ = run.info, run.concepts
-        return run
+        return Run.read(self.folder.run(*names))

@@ -85,7 +85,7 @@ def draw(
 
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     given = [run] if isinstance(run, str | Path | Run) else list(run)
-    runs = [one if isinstance(one, Run) else _load(one) for one in given]
+    runs = [one if isinstance(one, Run) else Run.read(RunFolder(Path(one))) for one in given]
     tokens = gather(runs, concepts, Library.open(library))
     _check(texts, [one.token for one in tokens], count, 25 if steps is None else steps, scheduler)
     folder = None if out is None else Path(out)
@@ -136,12 +136,6 @@ def read_prompts(path: Path) -> list[str]:
     return found
 
 
-def _load(folder: str | Path) -> Run:
-    run = Run(RunFolder(Path(folder)))
-    _ = run.info, run.concepts
-    return run
-
-
 def _how(backbone: Any, steps: int | None, guidance: float | None, negative: str, scheduler: str) -> dict[str, Any]:
     """How to draw: as the user says, else as the model is made for."""
     usual = {"steps": 25, "guidance": 5.0, **getattr(backbone, "usual_drawing", {})}
@@ -166,14 +160,14 @@ def _backbone(run: Run, model: str | Path | None, device: str | None, plugin: Na
     return backbone_for(manager, options.resolve(manager))
 
 
-def _check(texts: Sequence[str], tokens: Sequence[str], count: int, steps: int | None, scheduler: str) -> None:
+def _check(texts: Sequence[str], tokens: Sequence[str], count: int, steps: int, scheduler: str) -> None:
     for text in texts:
         for token in re.findall(r"<[^<>\s]+>", text):
             if token not in tokens:
                 raise ConfigError(f"{unknown_name('token', token, tokens)} Prompt: {text!r}")
     if not texts:
         raise ConfigError("there is no prompt; give one, or a file of them with --prompts")
-    if count < 1 or (steps is not None and steps < 1):
+    if count < 1 or steps < 1:
         raise ConfigError(f"count and steps must be at least 1, found count={count}, steps={steps}")
     require_scheduler(scheduler)
 

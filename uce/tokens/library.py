@@ -89,9 +89,7 @@ class Library:
             RunFolderError: it is damaged, or of a newer format.
         """
         self.added(name)
-        run = Run(RunFolder(self.folder / name))
-        _ = run.info, run.concepts
-        return run
+        return Run.read(RunFolder(self.folder / name))
 
     def added(self, name: str) -> str:
         """When an entry came in (UTC, ISO 8601).

@@ -41,6 +41,25 @@ def _is_part(name: str, files: Sequence[str]) -> bool:
     return match is not None and match[1] in files
 
 
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder that a command would write, sorted; nothing where it does not exist yet.
+
+    Raises:
+        RunFolderError: it is a file, or not readable.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise RunFolderError(f"{folder} is a file; give a folder with -o")
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: OSError) -> RunFolderError:
+    """What to say of a folder that cannot be read or written."""
+    return RunFolderError(f"cannot use the folder {folder}: {error.strerror or error}; give another folder with -o")
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths and writers of one run folder. Every file appears whole."""
@@ -60,12 +79,7 @@ class RunFolder:
         Raises:
             RunFolderError: occupied, not a folder, or not readable.
         """
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; give a folder with -o")
-            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
-        except OSError as error:
-            raise self._unusable(error) from error
+        found = names_in(self.path)
         if self.is_run and not overwrite:
             raise RunFolderError(
                 f"{self.path} holds another run; continue it with --resume, replace it with --overwrite, or give "
@@ -90,11 +104,7 @@ class RunFolder:
             self.clear()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: OSError) -> RunFolderError:
-        reason = error.strerror or error
-        return RunFolderError(f"cannot use the folder {self.path}: {reason}; give another folder with -o")
+            raise unusable(self.path, error) from error
 
     def clear(self) -> None:
         """Remove what a run wrote, and nothing else."""

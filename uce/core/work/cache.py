@@ -25,6 +25,8 @@ from uce.core.work.source_code import source_digest
 
 FORMAT = 1
 CACHE_LIMIT_BYTES = 1 << 30
+UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, UceError)
+"""What parsing a file raises that is damaged, somebody else's or an older uce's."""
 
 
 def _file_digest(path: Path) -> str:
@@ -73,14 +75,7 @@ class StageCache:
             return None
         try:
             return str(found[1]["key"]), parse(found[0], found[1]["data"])
-        except (
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            RuntimeError,
-            UceError,
-        ):  # somebody else's, or an older uce's
+        except UNREADABLE:
             return None
 
     def put(self, stage: str, key: str, data: StageData) -> None:
@@ -151,14 +146,7 @@ class SharedStore:
                 seconds=float(found[1]["seconds"]),
                 reused=found[1]["owner"] != self.owner,
             )
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RuntimeError,
-            UceError,
-        ):  # an older uce's, or damaged
+        except UNREADABLE:
             return None
         with contextlib.suppress(OSError):  # deleted meanwhile: what was read is good
             os.utime(path)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from uce.core.config.keywords import Names
+from uce.core.runs.folder import RunFolder
 from uce.core.runs.stored import StoredConcept, StoredRun
 
 
@@ -24,6 +25,17 @@ class Concept(StoredConcept):
 @dataclass(frozen=True, eq=False, repr=False)
 class Run(StoredRun):
     """A run folder, read."""
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Run:
+        """The run in a folder, looked through at once.
+
+        Raises:
+            RunFolderError: the folder is no run folder, damaged, or of a newer format.
+        """
+        run = cls(folder)
+        _ = run.info, run.concepts
+        return run
 
     @cached_property
     def concepts(self) -> list[Concept]:

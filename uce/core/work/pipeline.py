@@ -231,10 +231,15 @@ class Work:
         self.manager.emit(StageFinished(choice.stage, name, result, seconds, cached))
         return result
 
+    @property
+    def _cache(self) -> StageCache:
+        """The folder's own results."""
+        return StageCache(self.folder / "stages" if self.folder else None)
+
     def _recall(self, slot: str, key: str) -> StageData | None:
         """The stage's result from before, or None."""
         if self.shared is None:
-            return StageCache(self.folder / "stages" if self.folder else None).get(slot, key)
+            return self._cache.get(slot, key)
         kept = self.shared.get(key)
         if kept is None:
             return None
@@ -243,7 +248,7 @@ class Work:
 
     def _keep(self, slot: str, key: str, result: StageData) -> None:
         if self.shared is None:
-            StageCache(self.folder / "stages" if self.folder else None).put(slot, key, result)
+            self._cache.put(slot, key, result)
         else:
             self.shared.put(key, result, self.seconds[slot])
 
