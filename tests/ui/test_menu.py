@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from uce.core.errors import ConfigError
-from uce.ui.menu import FINDING, LEARNING, STAGE_TITLES, Chosen, Menu, form_fields
+from uce.core.flow.stages import LEARNING, LOCALISING
+from uce.ui.menu import STAGE_TITLES, Chosen, Menu, form_fields
 
 THIRD_PARTY = '''
 """A clusterer of somebody else."""
@@ -99,7 +100,7 @@ def test_values_are_checked_when_they_are_set(menu: Menu) -> None:
 def test_options_go_to_their_own_half(menu: Menu) -> None:
     chosen = Chosen(plugins={"clusterer": "kmeans", "optimizer": "lora"}, refiners=["none"], values={
         "clusterer.most": 5, "optimizer.rank": 2, "run.seed": 3})  # fmt: skip
-    finding, learning = menu.options(chosen, FINDING), menu.options(chosen, LEARNING)
+    finding, learning = menu.options(chosen, LOCALISING), menu.options(chosen, LEARNING)
     assert finding == {
         "clusterer": "kmeans",
         "refiner": ["none"],

@@ -21,12 +21,11 @@ from uce.core.config.resolving import load_config_file
 from uce.core.errors import ConfigError, UceError, unknown_name
 from uce.core.files.documents import parse_yaml
 from uce.core.flow.configuration import Config
-from uce.core.flow.stages import SINGLE_STAGES
+from uce.core.flow.stages import CHOOSABLE, SINGLE_STAGES
 from uce.core.registry.manager import Manager
 
 REPEATS = ("seed", "run.seed")
 FLAGS = (*SINGLE_STAGES, "refiner", "model", "preset", "seed")
-SECTIONS = (*SINGLE_STAGES, "refiner", "model", "run")
 BASE = "base"
 Vary = Sequence[str] | Mapping[str, Sequence[Any] | Mapping[str, Any]]
 
@@ -157,8 +156,8 @@ def _check_key(key: str) -> None:
     section, dot, _ = key.partition(".")
     if not dot and key not in FLAGS:
         raise ConfigError(f"--vary: {unknown_name('key', key, FLAGS)} A setting's key is STAGE.KEY")
-    if dot and section not in SECTIONS:
-        raise ConfigError(f"--vary {key}: {unknown_name('stage', section, SECTIONS)}")
+    if dot and section not in CHOOSABLE:
+        raise ConfigError(f"--vary {key}: {unknown_name('stage', section, CHOOSABLE)}")
 
 
 def _checked(key: str, value: Any) -> Any:

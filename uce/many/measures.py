@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from uce.core.errors import RunFolderError
 from uce.core.files.masks import read_mask
+from uce.core.flow.stages import STAGES
 from uce.core.runs.folder import RunFolder
 from uce.truth.scoring import score_masks
 
-STAGES = ("extractor", "foreground", "clusterer", "refiner", "initializer", "optimizer", "samples")
 SCORES = ("iou", "precision", "recall", "ari", "count_error", "exact_count")
 LIKENESS = ("sim_i", "sim_c", "acc_1", "acc_3")
 PER_CONCEPT = ("sim_i", "acc_1", "acc_3")
@@ -117,7 +117,7 @@ def mean_of(measures: Iterable[Measures]) -> Measures:
 def columns_of(rows: Iterable[Measures]) -> list[str]:
     """Every column that some row has, in the order of the tables."""
     found = {name for row in rows for name in row}
-    seconds = [f"seconds.{stage}" for stage in (*STAGES, "total")]
+    seconds = [f"seconds.{stage}" for stage in (*STAGES, "samples", "total")]
     losses = sorted(name for name in found if name.startswith("loss."))
     order = ["concepts", "share", *SCORES, *LIKENESS, *losses, *seconds]
     return [name for name in order if name in found]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from uce.core import logs
+from uce.core.flow.stages import LOCALISING
 from uce.core.hookspecs import hookimpl
 from uce.terminal.progress import observers
 from uce.terminal.tables import text_table
@@ -86,11 +87,7 @@ class CellLines:
 def ablation_observers(vary: Sequence[str], localize_only: bool, quiet: bool) -> list[Any]:
     """What listens to an ablation; says first where learning could be spared."""
     keys = [text.partition("=")[0].strip() for text in vary]
-    if (
-        keys
-        and not localize_only
-        and all(k.partition(".")[0] in ("extractor", "foreground", "clusterer", "refiner") for k in keys)
-    ):
+    if keys and not localize_only and all(k.partition(".")[0] in LOCALISING for k in keys):
         print("nothing after stage three varies: --localize-only would compare the masks alone", file=sys.stderr)
     return [*observers(quiet, transient=True), *([] if logs.quiet() else [CellLines()])]
 

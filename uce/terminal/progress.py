@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.25
 
-LOCALISING = ("extractor", "foreground", "clusterer", "refiner")
-
 
 class ModelLine:
     """Says on the first line which model works and what it can do."""

@@ -23,10 +23,10 @@ from uce.core.files.documents import parse_yaml
 from uce.core.flow.plugin_info import PluginInfo
 from uce.core.flow.run_settings import RunSettings
 from uce.core.flow.settings import Settings
+from uce.core.flow.stages import LEARNING
 from uce.core.hookspecs import STAGE_HOOKS
 from uce.core.registry.manager import Manager, load_manager
 
-FINDING, LEARNING = ("extractor", "foreground", "clusterer", "refiner"), ("initializer", "optimizer")
 PRESET_TEXTS = {"default": "default: measured on mini", "paper": "paper: as published, for Stable Diffusion"}
 STAGE_TITLES = {
     "extractor": "1. Look: how the model's attention is read",
@@ -170,7 +170,7 @@ class Menu:
         return new
 
     def options(self, chosen: Chosen, stages: Sequence[str]) -> dict[str, Any]:
-        """Keyword arguments of `uce.localize` (stages `FINDING`) and `uce.learn` (`LEARNING`)."""
+        """Keyword arguments of `uce.localize` (stages `LOCALISING`) and `uce.learn` (`LEARNING`)."""
         picked: dict[str, Any] = {stage: chosen.plugins[stage] for stage in stages if stage in chosen.plugins}
         if "refiner" in stages and chosen.refiners is not None:
             picked["refiner"] = chosen.refiners

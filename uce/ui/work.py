@@ -15,11 +15,12 @@ from uce.core.config.assigned import without
 from uce.core.errors import ConfigError, NothingFoundError
 from uce.core.files.pictures import RgbArray
 from uce.core.files.writing import write_picture
+from uce.core.flow.stages import LEARNING, LOCALISING
 from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
 from uce.ui.bundle import write_bundle
 from uce.ui.jobs import Job
-from uce.ui.menu import FINDING, LEARNING, Menu
+from uce.ui.menu import Menu
 from uce.ui.names import understand
 from uce.ui.picture_work import Drawing, PictureWork, Stopped
 from uce.ui.things import Thing, Things, new_thing
@@ -44,7 +45,7 @@ def find_job(workspace: Workspace, menu: Menu, picture: PictureWork) -> Job:
     """Stages one to three."""
 
     def work(job: Job) -> None:
-        options = menu.options(workspace.chosen, FINDING)
+        options = menu.options(workspace.chosen, LOCALISING)
         watcher = Watcher(job)
         try:
             if is_blank(picture.pixels):
