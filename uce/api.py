@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from uce.core.config.assigned import Assignments
     from uce.core.config.options import Options
     from uce.core.files.pictures import PictureSource
-    from uce.core.flow.data import ArrayLike, AttentionMaps, Concepts
+    from uce.core.flow.arrays import ArrayLike
+    from uce.core.flow.data import AttentionMaps, Concepts
     from uce.tokens.exporting import Exported
     from uce.tokens.pushing import Pushed
 

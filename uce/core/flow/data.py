@@ -8,55 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from uce.core.errors import StageInputError
+from uce.core.flow.arrays import as_booleans, as_floats, as_tensor, require_disjoint
 from uce.faces import retired_field
-
-ArrayLike = Tensor | np.ndarray[Any, Any]
-
-
-def _tensor(value: ArrayLike, name: str, ndim: int, dtype: torch.dtype | None = None) -> Tensor:
-    """A detached tensor of the wanted number of axes; numpy is copied, so that nobody's array is shared."""
-    if isinstance(value, Tensor):
-        tensor = value.detach()
-    else:
-        try:
-            tensor = torch.from_numpy(np.array(value))
-        except (TypeError, ValueError) as error:
-            raise StageInputError(f"{name} must be a torch tensor or numpy array of numbers, found {error}") from error
-    if tensor.ndim != ndim:
-        raise StageInputError(f"{name} must have {ndim} axes, found shape {tuple(tensor.shape)}")
-    return tensor if dtype is None else tensor.to(dtype)
-
-
-def _floats(value: ArrayLike, name: str, ndim: int) -> Tensor:
-    """Float32 or float64, every value finite; half precision is widened."""
-    tensor = _tensor(value, name, ndim)
-    if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.float()
-    if not torch.isfinite(tensor).all():
-        raise StageInputError(f"{name} holds values that are not finite; look for NaN or overflow where it is made")
-    return tensor
-
-
-def _booleans(value: ArrayLike, name: str, ndim: int) -> Tensor:
-    tensor = _tensor(value, name, ndim)
-    if tensor.dtype is not torch.bool:
-        raise StageInputError(f"{name} must be boolean, found {tensor.dtype}; compare it with a threshold first")
-    return tensor
-
-
-def _require_disjoint(masks: Tensor, name: str) -> None:
-    taken = torch.zeros(masks.shape[1:], dtype=torch.bool, device=masks.device)
-    for mask in masks:  # a sum over all would take eight bytes per pixel
-        if bool((taken & mask).any()):
-            raise StageInputError(f"{name} overlap; every cell belongs to at most one concept")
-        taken |= mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +39,7 @@ class AttentionMaps:
     extracted: Tensor | None = None
 
     def __post_init__(self) -> None:
-        affinity, saliency = _floats(self.affinity, "affinity", 2), _floats(self.saliency, "saliency", 2)
+        affinity, saliency = as_floats(self.affinity, "affinity", 2), as_floats(self.saliency, "saliency", 2)
         num_cells = saliency.numel()
         if num_cells == 0:
             raise StageInputError(f"saliency is empty, found shape {tuple(saliency.shape)}; the grid needs cells")
@@ -104,7 +62,7 @@ class AttentionMaps:
         object.__setattr__(self, "affinity", affinity)
         object.__setattr__(self, "saliency", saliency)
         if self.foreground is not None:
-            foreground = _booleans(self.foreground, "foreground", 2)
+            foreground = as_booleans(self.foreground, "foreground", 2)
             if foreground.shape != saliency.shape or not foreground.any():
                 raise StageInputError(
                     f"foreground must be {tuple(saliency.shape)} like the saliency and hold cells, found "
@@ -112,7 +70,7 @@ class AttentionMaps:
                 )
             object.__setattr__(self, "foreground", foreground)
         if self.extracted is not None:
-            extracted = _floats(self.extracted, "extracted", 2)
+            extracted = as_floats(self.extracted, "extracted", 2)
             if extracted.shape != affinity.shape:
                 raise StageInputError(
                     f"extracted must be {tuple(affinity.shape)} like the affinity, found {tuple(extracted.shape)}"
@@ -159,7 +117,7 @@ class Clusters:
     concept_labels: list[str] | None = None
 
     def __post_init__(self) -> None:
-        labels = _tensor(self.labels, "labels", 2)
+        labels = as_tensor(self.labels, "labels", 2)
         if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
             raise StageInputError(f"labels must be integers, found {labels.dtype}; convert them with .long()")
         labels = labels.to(torch.int64)
@@ -168,8 +126,8 @@ class Clusters:
         object.__setattr__(self, "labels", labels)
         needed = int(labels.max()) + 1 if labels.numel() else 0
         if self.pixel_masks is not None:
-            pixel_masks = _booleans(self.pixel_masks, "pixel_masks", 3)
-            _require_disjoint(pixel_masks, "pixel_masks")
+            pixel_masks = as_booleans(self.pixel_masks, "pixel_masks", 3)
+            require_disjoint(pixel_masks, "pixel_masks")
             object.__setattr__(self, "pixel_masks", pixel_masks)
         for name, value in (("pixel_masks", self.pixel_masks), ("concept_labels", self.concept_labels)):
             if value is not None and len(value) < needed:
@@ -204,21 +162,21 @@ class Concepts:
     merge_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        masks, maps = _booleans(self.masks, "masks", 3), _floats(self.maps, "maps", 2)
-        scores = _floats(self.scores, "scores", 1)
+        masks, maps = as_booleans(self.masks, "masks", 3), as_floats(self.maps, "maps", 2)
+        scores = as_floats(self.scores, "scores", 1)
         num, height, width = masks.shape
         if tuple(maps.shape) != (num, height * width):
             raise StageInputError(f"maps must be ({num}, {height * width}), found {tuple(maps.shape)}")
         if scores.shape[0] != num:
             raise StageInputError(f"scores must hold {num} values, found {scores.shape[0]}")
-        _require_disjoint(masks, "masks")
+        require_disjoint(masks, "masks")
         for name, value in (("masks", masks), ("maps", maps), ("scores", scores)):
             object.__setattr__(self, name, value)
         if self.pixel_masks is not None:
-            pixel_masks = _booleans(self.pixel_masks, "pixel_masks", 3)
+            pixel_masks = as_booleans(self.pixel_masks, "pixel_masks", 3)
             if pixel_masks.shape[0] != num:
                 raise StageInputError(f"pixel_masks must hold {num} masks, found {pixel_masks.shape[0]}")
-            _require_disjoint(pixel_masks, "pixel_masks")
+            require_disjoint(pixel_masks, "pixel_masks")
             object.__setattr__(self, "pixel_masks", pixel_masks)
         if self.labels is not None and len(self.labels) != num:
             raise StageInputError(f"labels must hold {num} words, found {len(self.labels)}")
@@ -269,7 +227,9 @@ class TokenPlan:
             object.__setattr__(self, "labels", tuple(self.labels))
             if len(self.labels) != len(self.tokens):
                 raise StageInputError(f"labels must hold {len(self.tokens)} words, found {len(self.labels)}")
-        starts = {encoder: _floats(value, f"starts[{encoder!r}]", 3).float() for encoder, value in self.starts.items()}
+        starts = {
+            encoder: as_floats(value, f"starts[{encoder!r}]", 3).float() for encoder, value in self.starts.items()
+        }
         if not starts:
             raise StageInputError("starts is empty; give one (K, S, d) tensor per text encoder")
         for encoder, value in starts.items():
@@ -310,7 +270,7 @@ class LearnedConcepts:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
         embeddings = {
-            encoder: _floats(value, f"embeddings[{encoder!r}]", 3).float().cpu()
+            encoder: as_floats(value, f"embeddings[{encoder!r}]", 3).float().cpu()
             for encoder, value in self.embeddings.items()
         }
         if not embeddings:
