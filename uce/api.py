@@ -68,18 +68,13 @@ def localize(
         the concepts; `pixel_masks` at the picture's own size where there is a picture.
     """
     from uce.core.flow.data import AttentionMaps
-    from uce.core.work.localizing import localize_picture
-    from uce.core.work.models import torch_settings
-    from uce.core.work.pipeline import Work
+    from uce.core.work.localizing import localize_maps, localize_picture
 
     chosen = _options(options)
     if isinstance(image, AttentionMaps):
         if out is not None:
             raise ConfigError("out is for pictures; bare attention maps have no run folder")
-        manager = chosen.manager()
-        config = chosen.resolve(manager)
-        with torch_settings(config):
-            return Work(manager, config).localize(image)
+        return localize_maps(image, chosen)
     return localize_picture(image, chosen, None if out is None else Path(out), resume=resume, overwrite=overwrite)
 
 

@@ -12,10 +12,11 @@ from uce.core.config.options import Options
 from uce.core.files.locks import alone_in
 from uce.core.files.pictures import PictureSource
 from uce.core.files.writing import write_picture
-from uce.core.flow.data import Concepts
+from uce.core.flow.data import AttentionMaps, Concepts
 from uce.core.runs.overlay import draw_overlay
 from uce.core.runs.token_names import choose_concepts, name_tokens
 from uce.core.work.cache import StageCache
+from uce.core.work.models import torch_settings
 from uce.core.work.opening import begin, recorded
 from uce.core.work.pipeline import Work
 from uce.core.work.shrinking import shrinking
@@ -59,6 +60,14 @@ def write_names(
     masks: np.ndarray[Any, Any] = concepts.pixel_masks.numpy()
     write_picture(folder / "overlay.png", draw_overlay(work.picture.original, masks, names))
     folder.write_concepts(concepts, indexes, tokens, words)
+
+
+def localize_maps(attention: AttentionMaps, options: Options) -> Concepts:
+    """Stages two and three of bare maps, without a model or a folder."""
+    manager = options.manager()
+    config = options.resolve(manager)
+    with torch_settings(config):
+        return Work(manager, config).localize(attention)
 
 
 def localize_picture(
