@@ -11,11 +11,11 @@ import pytest
 from uce.core.config.options import Options
 from uce.core.config.resolving import load_config_file
 from uce.core.errors import OutOfMemoryError
-from uce.core.flow.run_settings import RunSettings
+from uce.core.flow.run_settings import RunSettings, what_to_lower
 from uce.core.registry.manager import load_manager
 from uce.core.runs.folder import RunFolder
 from uce.core.work.pipeline import Work
-from uce.core.work.shrinking import _lighter, shrinking
+from uce.core.work.shrinking import shrinking
 from uce.testing import tiny_backbone
 
 
@@ -86,5 +86,9 @@ def test_the_folder_says_what_happened_before_it_is_used(tmp_path: Path) -> None
     ],
 )  # fmt: skip
 def test_ways_that_are_not_taken_yet(device: str, precision: Any, backbone: Any, ways: list[str]) -> None:
-    text = _lighter(RunSettings(device=device, precision=precision), backbone)
-    assert text.count(", ") == len(ways) and all(f"{way}, " in text for way in ways)
+    run = RunSettings(device=device, precision=precision, micro_batch=1)
+    said = what_to_lower(run, "optimizer", None, backbone)
+    start, end = "run.micro_batch is 1 already: ", "use a smaller model, or a machine with more memory"
+    assert said.startswith(start) and said.endswith(end)
+    told = said[len(start) : -len(end)]
+    assert told.count(", ") == len(ways) and all(f"{way}, " in told for way in ways)
