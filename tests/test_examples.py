@@ -17,17 +17,18 @@ from uce.core.work.models import backbone_for
 from uce.core.work.pipeline import Work
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PICTURES = {"beach": 2, "meadow": 4, "desk": 3}
+PICTURES = {"beach": 2, "meadow": 4, "desk": 3, "limits/headphones": 3}
 CLUSTERERS = ("normalized-cuts", "hdbscan", "kmeans", "spectral", "hierarchical")
 BEYOND = {
     "meadow": "the lamb stands on the saxophone, and both become one",
-    "desk": "the pot covers the thin band of the headphones, whose cups come out apart",
+    "limits/headphones": "the pot covers the thin band of the headphones, whose cups come out apart",
 }
-MISSES = {"meadow": ("spectral",), "desk": CLUSTERERS}
+MISSES = {"meadow": ("spectral",), "limits/headphones": CLUSTERERS}
 
 
 def truth_of(name: str) -> np.ndarray:
-    labels = np.asarray(Image.open(EXAMPLES / "truth" / f"{name}.png"))
+    path = EXAMPLES / f"{name}.png"
+    labels = np.asarray(Image.open(path.parent / "truth" / path.name))
     return np.stack([labels == thing for thing in range(1, int(labels.max()) + 1)])
 
 

@@ -2,7 +2,8 @@
 
     python -m recipes.mini.examples --objects FOLDER --out examples
 
-Truth is one 8-bit label picture per scene in `truth/`: 0 nothing, 1, 2, ... the things in order.
+Truth is one 8-bit label picture per scene in `truth/` beside it: 0 nothing, 1, 2, ... the things in order.
+`limits/headphones` is no example of what works: it shows a limit, and every page that has it says so.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from uce.scenes.things import Thing, make_loader
 # name: (background, seed, things)
 EXAMPLES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "beach": ("sand", 11, ("1f980", "1f334")),
-    "desk": ("wood", 12, ("1f3a7", "1fab4", "1f4a1")),
+    "desk": ("wood", 12, ("1f4a1", "1f3b2", "1f399-fe0f")),
+    "limits/headphones": ("wood", 12, ("1f3a7", "1fab4", "1f4a1")),
     "meadow": ("grass", 13, ("1f411", "1f96d", "1f3b7", "1f36a")),
 }
 
@@ -46,11 +48,12 @@ def main() -> None:
     parser.add_argument("--objects", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    (options.out / "truth").mkdir(parents=True, exist_ok=True)
     for name in EXAMPLES:
         scene = example(options.objects, name)
-        Image.fromarray(scene.picture).save(options.out / f"{name}.png", optimize=True)
-        labels(scene).save(options.out / "truth" / f"{name}.png", optimize=True)
+        path = options.out / f"{name}.png"
+        (path.parent / "truth").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene.picture).save(path, optimize=True)
+        labels(scene).save(path.parent / "truth" / path.name, optimize=True)
 
 
 if __name__ == "__main__":
