@@ -17,13 +17,13 @@ from uce.core.work.models import backbone_for
 from uce.core.work.pipeline import Work
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PICTURES = {"beach": 2, "meadow": 4, "desk": 3, "limits/headphones": 3}
+PICTURES = {"beach": 2, "meadow": 4, "desk": 3, "limits/lamb": 4, "limits/headphones": 3}
 CLUSTERERS = ("normalized-cuts", "hdbscan", "kmeans", "spectral", "hierarchical")
 BEYOND = {
-    "meadow": "the lamb stands on the saxophone, and both become one",
+    "limits/lamb": "the lamb stands on the saxophone, and both become one",
     "limits/headphones": "the pot covers the thin band of the headphones, whose cups come out apart",
 }
-MISSES = {"meadow": ("spectral",), "limits/headphones": CLUSTERERS}
+MISSES = {"limits/lamb": ("spectral",), "limits/headphones": CLUSTERERS}
 
 
 def truth_of(name: str) -> np.ndarray:

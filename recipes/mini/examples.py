@@ -3,7 +3,7 @@
     python -m recipes.mini.examples --objects FOLDER --out examples
 
 Truth is one 8-bit label picture per scene in `truth/` beside it: 0 nothing, 1, 2, ... the things in order.
-`limits/headphones` is no example of what works: it shows a limit, and every page that has it says so.
+What is in `limits/` is no example of what works: it shows a limit, and every page that has it says so.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from uce.scenes.things import Thing, make_loader
 EXAMPLES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "beach": ("sand", 11, ("1f980", "1f334")),
     "desk": ("wood", 12, ("1f4a1", "1f3b2", "1f399-fe0f")),
+    "meadow": ("grass", 14, ("1f411", "1f96d", "1f3b7", "1f36a")),
     "limits/headphones": ("wood", 12, ("1f3a7", "1fab4", "1f4a1")),
-    "meadow": ("grass", 13, ("1f411", "1f96d", "1f3b7", "1f36a")),
+    "limits/lamb": ("grass", 13, ("1f411", "1f96d", "1f3b7", "1f36a")),
 }
 
 
