@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ _RUNS_CODE = (
     "shutil.rmtree",
     "code.__new__",
 )
+_LOCK = re.compile(rf"{re.escape(tempfile.gettempdir())}(/uce-[0-9a-f]{{32}}\.lock)?")
+"""What keeps a second uce out of a folder, and where it lies (`uce.core.files.locks`)."""
 
 
 class HangError(BaseException):
@@ -68,7 +72,9 @@ def _inside(path: Any) -> bool:
         return True
     real = Path(os.fsdecode(path)).absolute()
     parts = os.path.normpath(real)
-    return parts == os.devnull or parts.endswith(".pyc") or any(Path(parts).is_relative_to(f) for f in _watching)
+    if parts == os.devnull or "__pycache__" in parts or _LOCK.fullmatch(parts):
+        return True
+    return any(Path(parts).is_relative_to(folder) for folder in _watching)
 
 
 sys.addaudithook(_audit)

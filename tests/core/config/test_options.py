@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from uce.core.config.options import Options, differences, require_same, usual_samples
+from uce.core.config.resolving import resolve_config
 from uce.core.errors import ConfigError, PluginError
 from uce.core.flow.run_settings import RunSettings
 from uce.core.registry.manager import load_manager
@@ -70,6 +71,15 @@ def test_a_stored_configuration_is_completed_with_what_came_later() -> None:
     assert Options().completed(manager, older) == whole
     wrong = {"clusterer": {"plugin": "gone"}}
     assert Options().completed(manager, wrong) == wrong
+
+
+@pytest.mark.parametrize("body", [{}, {"steps": 3}])
+def test_a_foreground_without_a_name_is_the_presets(body: dict[str, Any]) -> None:
+    """A run of before that step has no such section; one whose section lost its plugin is no such run."""
+    manager = load_manager()
+    whole = Options(device="cpu").resolve(manager).to_dict()
+    config = resolve_config(manager, document={**whole, "foreground": body})
+    assert config.foreground.plugin.name == "salient" and config.to_dict()["foreground"].items() >= body.items()
 
 
 def test_differences_are_named_by_section_and_key() -> None:

@@ -141,7 +141,7 @@ def is_complete(document: Mapping[str, Any]) -> bool:
         all(
             isinstance(document.get(stage), Mapping) and "plugin" in document[stage]
             for stage in SINGLE_STAGES
-            if stage != "foreground"
+            if stage != "foreground" or stage in document  # runs of before that step have none
         )
         and (isinstance(refiner, Mapping) and "chain" in refiner)
         and (isinstance(run, Mapping) and {"device", "precision", "threads"} <= run.keys())
@@ -186,7 +186,7 @@ def draft_config(
     name = preset or str(document.get("preset", "default"))
     if name not in PRESETS:
         raise ConfigError(unknown_name("preset", name, PRESETS))
-    if is_complete(document):  # of before the foreground step
+    if is_complete(document):
         document = {"foreground": {"plugin": "none"}, **document}
     clusterers = manager.available("clusterer").values()
     draft = Draft(
