@@ -184,6 +184,15 @@ def test_a_cell_whose_folder_is_gone_is_run_again_from_what_is_shared(
     assert stable_bytes(tmp_path / "out") == before and not counting["extractor"]
 
 
+@pytest.fixture
+def begun(pictures: list[Path], base: Options, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of one ablation, made by the first test that wants it."""
+    made = tmp_path_factory.getbasetemp() / "begun"
+    if not made.is_dir():
+        uce.ablate(pictures, made, vary=["seed=0,1"], localize_only=True, **base)
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -198,10 +207,9 @@ def test_a_cell_whose_folder_is_gone_is_run_again_from_what_is_shared(
     ],
 )
 def test_a_changed_grid_is_refused_with_the_difference(
-    pictures: list[Path], base: Options, tmp_path: Path, change: Options, text: str
+    pictures: list[Path], base: Options, begun: Path, tmp_path: Path, change: Options, text: str
 ) -> None:
     given = {"vary": ["seed=0,1"], "localize_only": True, **base}
-    uce.ablate(pictures, tmp_path / "out", **given)
     images: list[Any] = list(pictures)
     if change.get("images") == 1:
         images = pictures[:1]
@@ -210,7 +218,7 @@ def test_a_changed_grid_is_refused_with_the_difference(
         Image.new("RGB", (36, 36), "red").save(images[1])
     change = {key: value for key, value in change.items() if key != "images"}
     with pytest.raises((RunFolderError, ConfigError), match=text):
-        uce.ablate(images, tmp_path / "out", resume=True, **{**given, **change})
+        uce.ablate(images, begun, resume=True, **{**given, **change})
 
 
 def test_a_folder_is_refused_unless_it_may_be_used(pictures: list[Path], base: Options, tmp_path: Path) -> None:
