@@ -53,8 +53,7 @@ Made by
 {command}
 ```
 
-with uce {version}: {scenes} scenes where masks are compared, {learn_scenes} where tokens are learned, {drawn} pictures
-drawn of each token.
+with uce {version}: {scenes} scenes where masks are compared{learned}.
 """
 PARTS = {
     "clusterers": ("Clusterers", "Preset `default`, stages one to three; only the clusterer changes."),
@@ -174,12 +173,15 @@ def main() -> None:
             pictures[:count], given.work / name, truth=given.work / "scenes" / "truth", model="mini", resume=True,
             observers=[CellLines()], **options,
         )  # fmt: skip
-    learned = f"{given.learn_scenes or given.scenes} ({paper_scenes} and {given.seeds} seeds for the paper's steps)"
-    head = HEAD.format(
-        command=shlex.join(shown), version=uce.__version__, scenes=given.scenes, drawn=given.drawn,
-        learn_scenes=learned,
-    )  # fmt: skip
     found = {name: finished(given.work, name) for name in PARTS}
+    learned = (
+        f", {given.learn_scenes or given.scenes} ({paper_scenes} and {given.seeds} seeds for the paper's steps) where "
+        f"tokens are learned, {given.drawn} pictures drawn of each token"
+    )
+    some = any(found[name] for name in ("initializers", "optimizers", "paper"))
+    head = HEAD.format(
+        command=shlex.join(shown), version=uce.__version__, scenes=given.scenes, learned=learned if some else ""
+    )
     text = "\n".join([head, *(section(name, document) for name, document in found.items() if document)])
     if given.write:
         given.write.write_text(text, encoding="utf-8")

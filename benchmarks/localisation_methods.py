@@ -34,6 +34,7 @@ from uce.core.flow.events import StageFinished, StageStarted
 from uce.core.flow.picture import read_picture
 from uce.core.work.models import backbone_for
 from uce.core.work.pipeline import Work
+from uce.plugins.extractors.self_attention import SelfAttentionExtractor
 from uce.scenes.composing import Scene
 
 FINE = {"extractor.cells": 32, "extractor.own_size": True, "extractor.saliency_side": 16}
@@ -69,7 +70,8 @@ class Variant:
 def variants(masks: Path) -> Iterator[Variant]:
     """All rows; `masks` is where a scene's true masks lie, for the clusterer `given`."""
     yield Variant("extractor", "self-attention (preset)", {})
-    yield Variant("extractor", "self-attention (paper)", {"extractor": "self-attention"})
+    paper = {f"extractor.{key}": value for key, value in SelfAttentionExtractor.Settings().model_dump().items()}
+    yield Variant("extractor", "self-attention (paper)", {"set": paper})
     smooth = FINE | {"extractor.queries": "interpolate"}
     for name, settings in {"multi-step": {}, "multi-step, inverted": {"extractor.noise": "inverted"}}.items():
         yield Variant("extractor", name, {"extractor": "multi-step", "set": smooth | settings})
