@@ -90,6 +90,7 @@ def load_folder(model: str, folder: Path, settings: Any, precision: str) -> Part
         scheduler=scheduler,
         fingerprint=fingerprint_files(read.files, [*read.configs.values(), scheduler]),
         few_steps=few,
+        folder=folder,
     )
     own = folder / "vae"
     default = own if own.is_dir() else CONFIGS / "sd15" / "vae"
