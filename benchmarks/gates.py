@@ -3,8 +3,8 @@
     python benchmarks/gates.py             compares with results/gates.json; exit code 1 where it moved
     python benchmarks/gates.py --write     writes that file: in the commit that changes a default on purpose
 
-The scenes ship with uce (`uce/benchmarking/scenes/validation`), the model is `mini`, everything is seeded. Quality may move
-within a band, since sums differ a little from processor to processor; work is counted, and has to be equal.
+The scenes ship with uce (`uce/benchmarking/scenes/validation`), the model is `mini`, everything is seeded. Quality
+may move within a band, since sums differ a little from processor to processor; work is counted, and has to be equal.
 """
 
 from __future__ import annotations

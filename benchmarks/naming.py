@@ -2,9 +2,10 @@
 
     python benchmarks/naming.py --objects FOLDER --scenes 40
 
-Composed scenes of one to four things: half of them (`mixed`) training objects with a word, the others validation objects; and
-scenes of validation objects alone, nearly all of which have no word. A concept is the thing that it overlaps with an IoU of
-at least .5; a concept that is no thing has no right name. Thresholds are chosen on these; test objects are never shown.
+Composed scenes of one to four things: half of them (`mixed`) training objects with a word, the others validation
+objects; and scenes of validation objects alone, nearly all of which have no word. A concept is the thing that it
+overlaps with an IoU of at least .5; a concept that is no thing has no right name. Thresholds are chosen on these;
+test objects are never shown.
 """
 
 from __future__ import annotations

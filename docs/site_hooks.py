@@ -37,7 +37,9 @@ def on_page_markdown(text: str, page: Any, **_: Any) -> str:
     here = page.file.src_uri
     folder = posixpath.dirname(found.get(here, f"docs/{here}"))
     parts = _CODE.split(text)
-    return "".join(part if part.startswith("```") else _LINK.sub(lambda m: _link(m, folder, here), part) for part in parts)
+    return "".join(
+        part if part.startswith("```") else _LINK.sub(lambda m: _link(m, folder, here), part) for part in parts
+    )
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -270,7 +270,7 @@ def test_run_leaves_other_programs_settings_alone(done: Path) -> None:
 
 
 def test_nearest_words_are_no_names(cli: Cli, done: Path, picture: Path, common: list[str]) -> None:
-    """Of a model of which nobody measured what its names are worth: words in the table and in concepts.json, no label."""
+    """Of a model whose names nobody measured: words in the table and in concepts.json, no label."""
     entries = json.loads((done / "concepts.json").read_text())["concepts"]
     for entry in entries:
         assert 1 <= len(entry["words"]) <= 3 and entry["label"] is None and "confidences" not in entry

@@ -1,11 +1,12 @@
-"""What `mini` may call the things that it sees: known cut-outs, and how sure likeness to them makes (`uce.safetensors`).
+"""What `mini` may call the things that it sees: known cut-outs, and how sure likeness makes (`uce.safetensors`).
 
     python -m recipes.mini.naming --objects package/assets
 
 Known cut-outs are of training objects: every one alone, those with a word twice more in another pose, and things of
-composed scenes cut out by masks that are a little wrong, as found ones are. Objects without a word are known, too: what is
-most like one of them gets no name. How sure likeness makes is fitted on scenes of which half the things have a word and half
-are validation objects; test objects take no part. `benchmarks/naming.py` measures the result on masks that uce finds.
+composed scenes cut out by masks that are a little wrong, as found ones are. Objects without a word are known, too:
+what is most like one of them gets no name. How sure likeness makes is fitted on scenes of which half the things have
+a word and half are validation objects; test objects take no part. `benchmarks/naming.py` measures the result on masks
+that uce finds.
 
 Legend: V known cut-outs; D features; R their projection; W words.
 """
@@ -40,7 +41,7 @@ PARTS, LOUDNESS = 128, 0.75
 SHOWN = 0.7
 """Least confidence at which a word is shown as a name; `benchmarks/naming.py` says what that costs and gives."""
 PHOTO_TIMESTEP, PHOTO_LIMIT = 50, 0.4
-"""Denoising error with little noise above which a picture is none of those that `mini` knows: `benchmarks/photographs.py`."""
+"""Denoising error with little noise above which `mini` knows no such pictures: `benchmarks/photographs.py`."""
 PHOTO_WARNING = (
     "this looks like a photograph, and mini knows none: masks follow colour and outline only, and the words will draw "
     "nonsense; give --model a Stable Diffusion folder, .safetensors file or hub id"
@@ -58,7 +59,9 @@ def true_word(stem: str) -> str | None:
     return NAMES.get(stem) or ALSO.get(stem)
 
 
-def scenes(objects: Path, others: list[str], seed: int, count: int) -> Iterator[tuple[Any, npt.NDArray[np.uint8], Mask]]:
+def scenes(
+    objects: Path, others: list[str], seed: int, count: int
+) -> Iterator[tuple[Any, npt.NDArray[np.uint8], Mask]]:
     """Things of composed scenes, half of them with a word: stem, picture, mask as a localisation might find it."""
     named = list(named_objects(objects))
     loader = make_loader(lambda stem: load_object(objects, stem, SIDE))
@@ -115,7 +118,7 @@ def fit(stems: list[str], features_VD: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def calibrate(stems: list[str], features_KD: torch.Tensor, tensors: dict[str, torch.Tensor]) -> tuple[float, ...]:
-    """Slopes of confidence in likeness and lead, and its offset, by logistic regression on whether the best word is right."""
+    """Slopes of confidence in likeness and lead, and its offset: by regression on whether the best word is right."""
     from sklearn.linear_model import LogisticRegression
 
     words = list(NAMES.values())
@@ -143,7 +146,9 @@ def write(path: Path, known: tuple[list[str], torch.Tensor], checked: tuple[list
     for limit in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         shown = sure >= limit
         count, good = int(shown.sum()), int((shown & right).sum())
-        print(f"shown from {limit}: {good / max(1, count):.0%} of {count} right, {good / known_ones:.0%} of {known_ones}")
+        print(
+            f"shown from {limit}: {good / max(1, count):.0%} of {count} right, {good / known_ones:.0%} of {known_ones}"
+        )
 
 
 def main() -> None:

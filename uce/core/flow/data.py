@@ -228,7 +228,9 @@ class TokenPlan:
         if self.nearest is not None:
             object.__setattr__(self, "nearest", tuple(map(tuple, self.nearest)))
             if len(self.nearest) != len(self.tokens):
-                raise StageInputError(f"nearest must hold words of {len(self.tokens)} concepts, found {len(self.nearest)}")
+                raise StageInputError(
+                    f"nearest must hold words of {len(self.tokens)} concepts, found {len(self.nearest)}"
+                )
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
             if len(self.labels) != len(self.tokens):

@@ -1,5 +1,5 @@
-"""What was measured of one very model and lies beside its weights in `uce.safetensors`: which pictures are like those that
-it knows, and which names it can give to what it sees. Models without that file promise neither.
+"""What was measured of one very model and lies beside its weights in `uce.safetensors`: which pictures are like those
+that it knows, and which names it can give to what it sees. Models without that file promise neither.
 """
 
 from __future__ import annotations

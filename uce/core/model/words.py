@@ -17,15 +17,14 @@ from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.model.backbone import Backbone
 
 _NEVER = """
-about above after all also and any are before behind below beside between both but can each for from has have her here his how
-into its more most near next not off one only other our out over own same she showing shows some such than that the their them
-then there these they this those three two four five six seven eight nine ten zero under very was were what when where which
-while who will with without you your
-black white grey gray red orange yellow green blue teal purple pink brown violet golden silver dark bright light colour color
-colours colors colored
-photo photos photograph photographs photography pic picture pictures image images painting paintings drawing drawings render
-rendering rendition renders illustration style background foreground view close cropped clean dirty good nice cool weird bad
-big small large little new old object objects thing things front top toy
+about above after all also and any are before behind below beside between both but can each for from has have her here
+his how into its more most near next not off one only other our out over own same she showing shows some such than
+that the their them then there these they this those three two four five six seven eight nine ten zero under very was
+were what when where which while who will with without you your black white grey gray red orange yellow green blue
+teal purple pink brown violet golden silver dark bright light colour color colours colors colored photo photos
+photograph photographs photography pic picture pictures image images painting paintings drawing drawings render
+rendering rendition renders illustration style background foreground view close cropped clean dirty good nice cool
+weird bad big small large little new old object objects thing things front top toy
 """
 NEVER = frozenset(_NEVER.split())
 """Function words, colours and words about pictures: they are near to many tokens, and the name of none."""
@@ -69,7 +68,7 @@ def nearest_words(backbone: Backbone, learned: LearnedConcepts) -> list[list[str
 
 
 def labels_for(concepts: Concepts, plan: TokenPlan | None, named: Sequence[str] | None) -> list[str]:
-    """A label per concept ("" for none): the initializer's, else a refiner's, else the name that the model is sure of."""
+    """A label per concept ("" for none): the initializer's, else a refiner's, else the model's own."""
     given = (None if plan is None else plan.labels, concepts.labels, named)
     columns = [labels or [""] * len(concepts) for labels in given]
     return [next((label for label in row if label), "") for row in zip(*columns, strict=True)]

@@ -56,7 +56,9 @@ class StoredConcept:
         """The nearest words for people, such as "boot .40, teapot .38"; "" where there are none."""
         if not self.confidences:
             return ", ".join(self.words)
-        shown = [f"{word} {f'{sure:.2f}'.removeprefix('0')}" for word, sure in zip(self.words, self.confidences, strict=True)]
+        shown = [
+            f"{word} {f'{sure:.2f}'.removeprefix('0')}" for word, sure in zip(self.words, self.confidences, strict=True)
+        ]
         return ", ".join(shown)
 
     @cached_property

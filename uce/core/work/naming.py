@@ -1,8 +1,8 @@
 """What a model would call the things that were found, by looking at the picture inside their masks.
 
-Every thing is cut out, enlarged onto grey, and passed once through the model; features of a decoder block are compared
-with those of cut-outs whose names are known (`recipes/mini/naming.py` made them). Nothing of what is learned takes part,
-so that a name does not change with the number of steps.
+Every thing is cut out, enlarged onto grey, and passed once through the model; features of a decoder block are
+compared with those of cut-outs whose names are known (`recipes/mini/naming.py` made them). Nothing of what is learned
+takes part, so that a name does not change with the number of steps.
 
 Legend: K concepts; V known cut-outs; D features; R their projection; W words.
 """
@@ -59,8 +59,8 @@ def project(features_KD: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def likeness(features_KD: Tensor, tensors: Mapping[str, Tensor], count: int) -> Tensor:
-    """How alike every thing is to the most similar known cut-out of every word, and in the last column to that of a thing
-    without a word: float32 (K, W + 1), cosines."""
+    """How alike every thing is to the most similar known cut-out of every word, and in the last column to that of a
+    thing without a word: float32 (K, W + 1), cosines."""
     similar_KV = project(features_KD, tensors) @ tensors["views"].float().T
     owner_V, nothing = tensors["words"].long(), torch.full((len(features_KD), 1), -1.0)
     columns = [similar_KV[:, owner_V == word] for word in (*range(count), -1)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NearestWordsInitializer:
-    """Starts every concept from the words of the model's vocabulary that fit it, and lists them: to see what is what."""
+    """Starts every concept from the words of the model's vocabulary that fit it, and lists them to look at."""
 
     name = "nearest-words"
 
