@@ -140,7 +140,7 @@ def write(path: Path, known: tuple[list[str], torch.Tensor], checked: tuple[list
     names = {"words": words, "slopes": slopes, "shown": SHOWN}
     pictures = {"timestep": PHOTO_TIMESTEP, "limit": PHOTO_LIMIT, "warning": PHOTO_WARNING}
     save_tensors(path, tensors, {"names": names, "pictures": pictures})
-    sure, best = confidences(likeness(checked[1], tensors, len(words)), slopes).max(dim=1)  # type: ignore[arg-type]
+    sure, best = confidences(likeness(checked[1], tensors, len(words)), slopes).max(dim=1)
     right = torch.tensor([true_word(s) == words[i] for s, i in zip(checked[0], best.tolist(), strict=True)])
     known_ones = sum(true_word(stem) is not None for stem in checked[0])
     for limit in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):

@@ -35,7 +35,7 @@ NEAREST = 3
 
 
 def nameable(words: Iterable[str]) -> list[str]:
-    """Those that can be names, in their order: no function words, colours or words about pictures."""
+    """Those words that can be names, in their order; function words, colours and words about pictures cannot."""
     return [word for word in words if word.lower() not in NEVER]
 
 
@@ -69,7 +69,7 @@ def nearest_words(backbone: Backbone, learned: LearnedConcepts) -> list[list[str
 
 def labels_for(concepts: Concepts, plan: TokenPlan | None, named: Sequence[str] | None) -> list[str]:
     """A label per concept ("" for none): the initializer's, else a refiner's, else the model's own."""
-    given = (None if plan is None else plan.labels, concepts.labels, named)
+    given: list[Sequence[str] | None] = [None if plan is None else plan.labels, concepts.labels, named]
     columns = [labels or [""] * len(concepts) for labels in given]
     return [next((label for label in row if label), "") for row in zip(*columns, strict=True)]
 

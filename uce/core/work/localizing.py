@@ -52,7 +52,7 @@ def write_localisation(
     StageCache(folder / "stages").put("concepts", ",".join(map(str, indexes)), concepts)
     folder.write_masks(concepts.pixel_masks.numpy(), indexes, keep)
     work.names = name_things(work.backbone, work.picture.original, concepts.pixel_masks)
-    labels = labels_for(concepts, None, work.names and [one.label for one in work.names])
+    labels = labels_for(concepts, None, [one.label for one in work.names or []])
     write_names(work, replace(concepts, labels=labels), indexes, tokens, work.names)
 
 

@@ -9,7 +9,7 @@ Legend: K concepts; V known cut-outs; D features; R their projection; W words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def likeness(features_KD: Tensor, tensors: Mapping[str, Tensor], count: int) -> 
     return torch.stack([torch.cat([nothing, column], dim=1).amax(dim=1) for column in columns], dim=1)
 
 
-def confidences(likeness_KW1: Tensor, slopes: tuple[float, float, float]) -> Tensor:
+def confidences(likeness_KW1: Tensor, slopes: Sequence[float]) -> Tensor:
     """How likely every word is right, float32 (K, W): logistic in its likeness and its lead over the best other."""
     best = likeness_KW1.topk(2, dim=1).values
     rival = torch.where(likeness_KW1 == best[:, :1], best[:, 1:], best[:, :1])
@@ -93,7 +93,7 @@ def name_things(backbone: Backbone, original: RgbArray, pixel_masks: Tensor) -> 
         words, limit, slopes = list(rule["words"]), float(rule["shown"]), tuple(map(float, rule["slopes"]))
         side = backbone.picture_side
         rows = [appearance(backbone, cut_out(original, mask, side)) for mask in pixel_masks.cpu().numpy()]
-        scores_KW = confidences(likeness(torch.stack(rows), known.tensors, len(words)), slopes)  # type: ignore[arg-type]
+        scores_KW = confidences(likeness(torch.stack(rows), known.tensors, len(words)), slopes)
     except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ModelError(
             f"what was measured of {backbone.model} does not fit it ({error}); remove uce.safetensors from its folder"
