@@ -247,7 +247,7 @@ def rewritten(text: str) -> str:
 
 def stale_pages() -> dict[Path, str]:
     """Pages whose tables no longer follow from the code, with the text that would."""
-    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
     return {path: new for path, old in pages.items() if (new := rewritten(old)) != old}
 
 
@@ -257,7 +257,7 @@ def main() -> None:
     check = parser.parse_args().check
     stale = stale_pages()
     for path, text in stale.items():
-        print(f"{'stale' if check else 'wrote'} docs/{path.name}")
+        print(f"{'stale' if check else 'wrote'} docs/{path.relative_to(DOCS)}")
         if not check:
             path.write_text(text, encoding="utf-8")
     raise SystemExit(1 if check and stale else 0)

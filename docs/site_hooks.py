@@ -34,9 +34,12 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
 def on_page_markdown(text: str, page: Any, **_: Any) -> str:
     """Links as they work in the repository become links of the site; those to other files become plain text."""
     found = {page_: path for path, page_ in ELSEWHERE.items()}
-    folder = posixpath.dirname(found.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+    here = page.file.src_uri
+    folder = posixpath.dirname(found.get(here, f"docs/{here}"))
     parts = _CODE.split(text)
-    return "".join(part if part.startswith("```") else _LINK.sub(lambda m: _link(m, folder), part) for part in parts)
+    return "".join(
+        part if part.startswith("```") else _LINK.sub(lambda m: _link(m, folder, here), part) for part in parts
+    )
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -52,13 +55,12 @@ def _formula(tex: str, display: str) -> str:
     return str(convert(tex.strip(), display=display))
 
 
-def _link(found: re.Match[str], folder: str) -> str:
+def _link(found: re.Match[str], folder: str, here: str) -> str:
     label, target, anchor = found[1], found[2], found[3] or ""
     if re.match(r"[a-z]+:", target):
         return found[0]
     path = posixpath.normpath(posixpath.join(folder, target))
-    if path in ELSEWHERE:
-        return f"[{label}]({ELSEWHERE[path]}{anchor})"
-    if path.startswith("docs/"):
-        return f"[{label}]({path.removeprefix('docs/')}{anchor})"
+    page = ELSEWHERE.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
+    if page is not None:
+        return f"[{label}]({posixpath.relpath(page, posixpath.dirname(here) or '.')}{anchor})"
     return label if (ROOT / path).exists() else found[0]

@@ -24,8 +24,8 @@ def on(page: str) -> Any:
 
 
 def test_every_page_is_in_the_menu_and_nothing_is_fetched() -> None:
-    menu = set(re.findall(r": ([a-z_-]+\.md)$", CONFIG, re.MULTILINE))
-    missing = {path.name for path in DOCS.glob("*.md")} - menu
+    menu = set(re.findall(r": ([a-z_/-]+\.md)$", CONFIG, re.MULTILINE))
+    missing = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - menu
     assert not missing, f"mkdocs.yml, nav: add {sorted(missing)}"
     assert "font: false" in CONFIG and "http" not in CONFIG.replace("https://semver", "")
     assert "http" not in (DOCS / "site.css").read_text(encoding="utf-8")
@@ -37,6 +37,9 @@ def test_links_between_the_repository_and_the_site(hooks: ModuleType) -> None:
         "[a](contributing.md#style) [b](cli.md#uce-run) [c](a:b) d\n```\n[e](../NOTICE)\n```\n"
     )
     assert hooks.on_page_markdown("[p](docs/plugins.md) [n](NOTICE)", on("contributing.md")) == "[p](plugins.md) n"
+    assert hooks.on_page_markdown("[p](../plugins.md) [c](../../CONTRIBUTING.md)", on("stages/clustering.md")) == (
+        "[p](../plugins.md) [c](../contributing.md)"
+    )
     assert hooks.on_page_markdown("[gone](../missing.md)", on("cli.md")) == "[gone](../missing.md)", "strict finds it"
 
 

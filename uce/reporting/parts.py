@@ -104,7 +104,9 @@ def _map_of(material: Material, concept: Concept, mask: Array | None, sheet: map
 
 
 def _words(material: Material, concept: Concept) -> list[tuple[str, str]]:
-    """Nearest words, with the cosine where their vectors were kept."""
+    """Nearest words, with how sure the model is of each; else with the cosine where their vectors were kept."""
+    if concept.confidences:
+        return [(word, f"{sure:.2f}") for word, sure in zip(concept.words, concept.confidences, strict=True)]
     known = material.words
     if known is None or material.vectors is None:
         return [(word, "") for word in concept.words]

@@ -65,6 +65,9 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
         print(f"not loaded: {failure.name} of {failure.distribution}: {failure.cause}")
     for clash in manager.clashes:
         print(f"not to be chosen: {clash}")
+    print(
+        "\nplugins by others: docs/others.md, a list that a pull request can extend; your own: uce plugins new --help"
+    )
 
 
 def show_plugin(name: str, plugins: Sequence[str], no_plugins: Sequence[str], as_json: bool) -> None:

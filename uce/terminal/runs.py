@@ -21,9 +21,9 @@ def show_run(run: Run, as_json: bool) -> None:
 
     from uce.core.files.paths import shown_path, typed_path
 
-    labelled = any(concept.label for concept in run.concepts)
+    labelled = any(concept.label or concept.words for concept in run.concepts)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("concept", "token", *(["label"] if labelled else [])):
+    for name in ("concept", "token", *(["name"] if labelled else [])):
         table.add_column(name, no_wrap=True)
     for name in ("share", "score"):
         table.add_column(name, justify="right")
@@ -47,6 +47,5 @@ def show_run(run: Run, as_json: bool) -> None:
 
 
 def _label(concept: Concept) -> str:
-    """The label, and in brackets the other words that are near."""
-    others = ", ".join(word for word in concept.words if word != concept.label)
-    return f"{concept.label or ''} {f'({others})' if others else ''}".strip()
+    """Its name; where there is none, in brackets, the words that are nearest."""
+    return concept.label or (f"(nearest words: {concept.nearest})" if concept.nearest else "")

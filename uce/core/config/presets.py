@@ -1,7 +1,7 @@
 """Named configurations, in the layout of the YAML file.
 
 `paper` is ConceptExpress as published (stages at the built-ins' own defaults). `default` chooses what measured better
-on composed scenes of validation objects: docs/stages.md says what and why.
+on composed scenes of validation objects: docs/stages/presets.md says what and why.
 """
 
 from __future__ import annotations

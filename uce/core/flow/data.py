@@ -210,19 +210,27 @@ class TokenPlan:
         tokens: K concept tokens such as "<asset0>".
         starts: per text encoder float32 (K, S, d), the S split tokens each concept starts from (S = 1: no splitting).
         merge_step: the step before which split tokens train apart; 0 where S = 1.
-        labels: a readable word per concept ("" where there is none), or None where the initializer looks for none.
+        labels: a name per concept, to be shown as such ("" where there is none); None where the initializer knows none.
+        nearest: words per concept that fit it best, best first, which may be wrong; None where it looks for none.
 
     Raises:
-        StageInputError: shapes that do not agree between encoders and tokens, or labels for other concepts.
+        StageInputError: shapes that do not agree between encoders and tokens, or words for other concepts.
     """
 
     tokens: tuple[str, ...]
     starts: Mapping[str, Tensor]
     merge_step: int = 0
     labels: tuple[str, ...] | None = None
+    nearest: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
+        if self.nearest is not None:
+            object.__setattr__(self, "nearest", tuple(map(tuple, self.nearest)))
+            if len(self.nearest) != len(self.tokens):
+                raise StageInputError(
+                    f"nearest must hold words of {len(self.tokens)} concepts, found {len(self.nearest)}"
+                )
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
             if len(self.labels) != len(self.tokens):

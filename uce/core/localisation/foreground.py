@@ -127,7 +127,7 @@ def edge_contrast(image: Picture) -> float:
     """How far the picture's strongest edges stand out from its usual differences of colour; 0 for a uniform one.
 
     Between cells two apart: the mean of the largest differences over the mean of all. Noise gives 2.9 at most,
-    gradients 1.7, pictures of things 4.4 and more (docs/stages.md).
+    gradients 1.7, pictures of things 4.4 and more (docs/stages/foreground.md).
     """
     means = cell_colours(colours(image, (LATTICE, LATTICE)), (LATTICE, LATTICE))
     down, across = means[2:] - means[:-2], means[:, 2:] - means[:, :-2]

@@ -58,6 +58,7 @@ _HOMES = {
     "noised": "unet_maps",
     "read_maps": "unet_maps",
     "resolve_timestep": "unet_maps",
+    "nameable": "words",
     "require_readable": "words",
     "vocabulary_words": "words",
     "word_vectors": "words",
@@ -100,6 +101,7 @@ __all__ = [
     "mean_cross_attention",
     "mean_of_passes",
     "mean_of_sizes",
+    "nameable",
     "noised",
     "normalize_rows",
     "read_joint_maps",
@@ -163,6 +165,6 @@ if TYPE_CHECKING:
         read_maps,
         resolve_timestep,
     )
-    from uce.core.model.words import require_readable, vocabulary_words, word_vectors
+    from uce.core.model.words import nameable, require_readable, vocabulary_words, word_vectors
 
 __getattr__, __dir__ = face(__name__, _HOMES)

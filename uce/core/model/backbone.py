@@ -140,7 +140,8 @@ class Backbone(Protocol):
 
     What transformers have besides is optional, and `uce.core.model.abilities` says what holds without it:
     `joint_layers` (names, in the order in which they run, of the layers in which text and picture attend together),
-    `times` (from places on an even schedule to the model's own times) and `attention_modules` (what `lora` trains).
+    `times` (from places on an even schedule to the model's own times) and `attention_modules` (what `lora` trains). So
+    is `folder`, the diffusers folder of the model, where what was measured of it may lie (`uce.core.model.measured`).
     """
 
     model: str

@@ -6,7 +6,7 @@ Legend: K concepts; V words; d width of a text encoder.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,10 +16,27 @@ from uce.core.errors import StageInputError
 from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.model.backbone import Backbone
 
+_NEVER = """
+about above after all also and any are before behind below beside between both but can each for from has have her here
+his how into its more most near next not off one only other our out over own same she showing shows some such than
+that the their them then there these they this those three two four five six seven eight nine ten zero under very was
+were what when where which while who will with without you your black white grey gray red orange yellow green blue
+teal purple pink brown violet golden silver dark bright light colour color colours colors colored photo photos
+photograph photographs photography pic picture pictures image images painting paintings drawing drawings render
+rendering rendition renders illustration style background foreground view close cropped clean dirty good nice cool
+weird bad big small large little new old object objects thing things front top toy
+"""
+NEVER = frozenset(_NEVER.split())
+"""Function words, colours and words about pictures: they are near to many tokens, and the name of none."""
 SHORTEST = 3
 """Letters of a word that can be a label."""
 NEAREST = 3
 """Words kept of each token."""
+
+
+def nameable(words: Iterable[str]) -> list[str]:
+    """Those words that can be names, in their order; function words, colours and words about pictures cannot."""
+    return [word for word in words if word.lower() not in NEVER]
 
 
 def label_words(backbone: Backbone) -> dict[str, int]:
@@ -35,9 +52,10 @@ def label_words(backbone: Backbone) -> dict[str, int]:
 def nearest_words(backbone: Backbone, learned: LearnedConcepts) -> list[list[str]]:
     """Of each token the words whose embeddings have the highest cosine with its (first) vector, best first.
 
-    Empty where the vocabulary names no words.
+    Words that are never names are left out. Empty where the vocabulary names no words.
     """
-    words = label_words(backbone)
+    known = label_words(backbone)
+    words = {word: known[word] for word in nameable(known)}
     if not words:
         return [[] for _ in learned.tokens]
     encoder = backbone.encoders[0]
@@ -49,10 +67,11 @@ def nearest_words(backbone: Backbone, learned: LearnedConcepts) -> list[list[str
     return [[names[i] for i in row] for row in order_KV[:, :NEAREST].tolist()]
 
 
-def labels_for(concepts: Concepts, plan: TokenPlan, nearest: list[list[str]]) -> list[str]:
-    """A label per concept ("" for none): the initializer's, else a refiner's, else the word nearest to the token."""
-    planned, refined = (labels or [""] * len(concepts) for labels in (plan.labels, concepts.labels))
-    return [p or r or (n[0] if n else "") for p, r, n in zip(planned, refined, nearest, strict=True)]
+def labels_for(concepts: Concepts, plan: TokenPlan | None, named: Sequence[str] | None) -> list[str]:
+    """A label per concept ("" for none): the initializer's, else a refiner's, else the model's own."""
+    given: list[Sequence[str] | None] = [None if plan is None else plan.labels, concepts.labels, named]
+    columns = [labels or [""] * len(concepts) for labels in given]
+    return [next((label for label in row if label), "") for row in zip(*columns, strict=True)]
 
 
 def vocabulary_words(backbone: Backbone, most: int) -> list[str]:

@@ -20,6 +20,7 @@ _RUN: Mapping[str, tuple[type, ...]] = {
     "stages": (list, type(None)),  # an imported run has none
     "shrunk": _LIST,
     "sources": _LIST,
+    "warnings": _LIST,
 }
 
 
@@ -35,6 +36,9 @@ def check_run(document: Mapping[str, Any], path: Path) -> None:
     for row in document.get("stages") or []:
         if not (isinstance(row, dict) and isinstance(row.get("stage"), str) and is_number(row.get("seconds"))):
             raise _damaged(path, "stages", row)
+    for warning in document.get("warnings", []):
+        if not isinstance(warning, str):
+            raise _damaged(path, "warnings", warning)
     for key in ("width", "height"):
         size = (document.get("input") or {}).get(key, 1)
         if type(size) is not int or size < 1:
@@ -70,6 +74,9 @@ def check_concepts(document: Any, path: Path) -> None:
             raise _damaged(path, "bbox", box)
         if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
             raise _damaged(path, "words", words)
+        sure = entry.get("confidences", [])
+        if not (isinstance(sure, list) and len(sure) in (0, len(words)) and all(map(is_number, sure))):
+            raise _damaged(path, "confidences", sure)
         if not isinstance(entry.get("label"), str | None):
             raise _damaged(path, "label", entry["label"])
         try:

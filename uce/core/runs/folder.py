@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from uce.core.flow.data import Concepts, LearnedConcepts
+    from uce.core.flow.names import Named
 
 FORMAT = 1
 _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png", "embeddings.safetensors",
@@ -195,9 +196,9 @@ class RunFolder:
         concepts: Concepts,
         indexes: Sequence[int],
         tokens: Sequence[str],
-        words: Sequence[Sequence[str]] | None = None,
+        words: Sequence[Named] | None = None,
     ) -> None:
-        """concepts.json. `words`: per concept those nearest to its token; None before it is learned."""
+        """concepts.json. `words`: per concept those nearest to it, right or not; None where nobody looked for any."""
         assert concepts.pixel_masks is not None
         height, width = concepts.pixel_masks.shape[1:]
         entries = []
@@ -206,7 +207,9 @@ class RunFolder:
             entries.append(_concept_entry(index, token, mask, float(concepts.scores[row])))
             entries[-1]["label"] = (concepts.labels[row] or None) if concepts.labels else None
             if words is not None:
-                entries[-1]["words"] = list(words[row])
+                entries[-1]["words"] = list(words[row].words)
+                if words[row].confidences:
+                    entries[-1]["confidences"] = list(words[row].confidences)
         document = {"image": {"width": int(width), "height": int(height)}, "concepts": entries}
         write_json(self.path / "concepts.json", document)
 

@@ -29,10 +29,11 @@ class StoredConcept:
     Attributes:
         index: its number in the run.
         token: such as "<asset0>".
-        label: a readable word, where one was found; see `words`.
+        label: its name: yours, a plugin's, or the model's where it is sure enough; None where nobody is.
         area: pixels of the mask. share: of the picture, in [0, 1].
         score: mean saliency inside over mean saliency of the picture.
-        words: those of the model's vocabulary that are nearest to the learned token, best first; empty before learning.
+        words: those nearest to it, right or not, best first.
+        confidences: how likely each of `words` is right, in [0, 1]; empty where nobody measured that for the model.
         bbox: (left, top, right, bottom) in pixels, right and bottom exclusive.
         mask_path: within the folder; "" for an imported token, which has no picture, so that area, share, score and
             bbox are 0.
@@ -48,6 +49,17 @@ class StoredConcept:
     folder: Path
     mask_path: str
     words: tuple[str, ...] = ()
+    confidences: tuple[float, ...] = ()
+
+    @property
+    def nearest(self) -> str:
+        """The nearest words for people, such as "boot .40, teapot .38"; "" where there are none."""
+        if not self.confidences:
+            return ", ".join(self.words)
+        shown = [
+            f"{word} {f'{sure:.2f}'.removeprefix('0')}" for word, sure in zip(self.words, self.confidences, strict=True)
+        ]
+        return ", ".join(shown)
 
     @cached_property
     def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -137,6 +149,7 @@ class StoredRun:
                 folder=self.path,
                 mask_path=f"masks/{int(entry['index'])}.png" if document.get("image", {}) is not None else "",
                 words=tuple(entry.get("words", ())),
+                confidences=tuple(map(float, entry.get("confidences", ()))),
             )
             for entry in document["concepts"]
         ]

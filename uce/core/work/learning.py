@@ -20,6 +20,7 @@ from uce.core.files.tensors import save_tensors
 from uce.core.files.writing import write_picture, write_text
 from uce.core.flow.data import Concepts
 from uce.core.flow.events import RunStarted, StageFinished, StageStarted
+from uce.core.flow.names import Named
 from uce.core.flow.picture import load_rgb, read_picture
 from uce.core.model.abilities import use_weights
 from uce.core.model.backbone import Backbone
@@ -52,11 +53,11 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     plan = work.initialize(concepts, tokens)
     learned = work.optimize(plan, concepts)
     work.require_folder()
-    nearest = nearest_words(work.backbone, learned)
-    labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, nearest))
+    near = work.names or [Named("", tuple(words)) for words in plan.nearest or nearest_words(work.backbone, learned)]
+    labelled = dataclasses.replace(concepts, labels=labels_for(concepts, plan, [one.label for one in near]))
     folder.write_learned(learned, labelled.labels)
-    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, nearest)
-    write_names(work, labelled, indexes, tokens, nearest)
+    keep_vectors(folder / "stages" / WORDS_FILE, work.backbone, [one.words for one in near])
+    write_names(work, labelled, indexes, tokens, near)
     if work.config.run.samples:
         with use_weights(work.backbone, learned.weights):
             draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})

@@ -27,6 +27,7 @@ from uce.core.flow.configuration import Choice, Config
 from uce.core.flow.context import Checkpoint, Context, NoCheckpoint
 from uce.core.flow.data import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
 from uce.core.flow.events import StageFinished, StageStarted
+from uce.core.flow.names import Named
 from uce.core.flow.picture import Picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
@@ -53,6 +54,7 @@ class Work:
         shared: where stage results are kept instead, together with those of other runs.
         seconds: what each stage took that was computed here.
         reused: what each stage took that another run had computed.
+        names: what the model would call each concept; None before they are found, or where it can give no names.
     """
 
     manager: Manager
@@ -63,6 +65,7 @@ class Work:
     shared: SharedStore | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, float] = field(default_factory=dict)
+    names: list[Named] | None = None
 
     @property
     def backbone(self) -> Backbone:

@@ -68,7 +68,7 @@ class SalientForeground:
             NothingFoundError: the picture has no edge that stands out.
 
         Source: our own; the walk is that of Coifman and Lafon, "Diffusion maps", 2006. What it was compared with:
-        docs/stages.md.
+        docs/stages/foreground.md.
         """
         from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Start from the words of the model's own vocabulary that fit best, and label concepts with them.
+"""Start from the words of the model's own vocabulary that fit best, and list them.
 
 First, many words share one prompt, and each is scored by how much more it is attended from inside a concept's mask than
 from elsewhere: one pass of the UNet for dozens of words. The best of each concept are then put into a prompt of their
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NearestWordsInitializer:
-    """Starts every concept from the words of the model's vocabulary that fit it, and labels it: to see what is what."""
+    """Starts every concept from the words of the model's vocabulary that fit it, and lists them to look at."""
 
     name = "nearest-words"
 
@@ -57,8 +57,8 @@ class NearestWordsInitializer:
         """Rank complete words of the vocabulary for every concept and take the best.
 
         Returns:
-            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; labels are the best
-            words, but for concepts that a refiner has labelled.
+            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; the best words are
+            listed as nearest, not shown as names: a best word may still be wrong.
 
         Raises:
             StageInputError: no concepts, or a vocabulary that names no words.
@@ -66,7 +66,7 @@ class NearestWordsInitializer:
         import torch
 
         from uce.core import StageInputError, TokenPlan
-        from uce.core.model import vocabulary_words, word_vectors
+        from uce.core.model import nameable, vocabulary_words, word_vectors
         from uce.core.training import concept_tokens, masked_errors, word_attention
 
         if len(concepts) == 0:
@@ -83,10 +83,9 @@ class NearestWordsInitializer:
             )
             order_KV = kept[_best(-errors_KV.cpu())]
         best_KS = order_KV[:, :num_splits]
-        given = concepts.labels or [""] * len(concepts)
-        labels = [label or words[row] for label, row in zip(given, best_KS[:, 0].tolist(), strict=True)]
+        nearest = tuple(tuple(nameable(words[i] for i in row)[:3]) for row in order_KV.tolist())
         starts = {encoder: rows[best_KS] for encoder, rows in vectors.items()}
-        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, labels=tuple(labels))
+        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, nearest=nearest)
 
 
 def _best(scores_KV: Tensor) -> Tensor:

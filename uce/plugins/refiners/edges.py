@@ -58,7 +58,7 @@ class EdgesRefiner:
 
         Source: Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials",
         NIPS 2011: mean field of a Potts model with a bilateral kernel, here over pixels up to `band` cells apart. What
-        else was measured: docs/stages.md, benchmarks/edges.py.
+        else was measured: docs/stages/refinement.md, benchmarks/edges.py.
         """
         from dataclasses import replace
 

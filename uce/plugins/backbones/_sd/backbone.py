@@ -42,7 +42,7 @@ class StableDiffusionBackbone:
 
     def __init__(self, parts: Parts, device: str, precision: str, manner: Manner = PLAIN) -> None:
         self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
-        self.device, self.precision, self.manner = device, precision, manner
+        self.device, self.precision, self.manner, self.folder = device, precision, manner, parts.folder
         self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
         self.tokenizer, self.scheduler_config = parts.tokenizer, parts.scheduler
         self._reader: Reader = self._make_reader(parts)

@@ -56,6 +56,8 @@ def with_extras(parts: Any, settings: Any, vae_place: Path | None, vae_config: P
         from uce.plugins.backbones._sd.lora import with_lora
 
         parts = with_lora(parts, lora, float(getattr(settings, "lora_scale", 1.0)))
+    if vae_place is not None or lora is not None:  # what was measured was measured of the model alone
+        parts = dataclasses.replace(parts, folder=None)
     return parts
 
 

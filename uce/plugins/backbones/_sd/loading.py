@@ -90,6 +90,7 @@ def load_folder(model: str, folder: Path, settings: Any, precision: str) -> Part
         scheduler=scheduler,
         fingerprint=fingerprint_files(read.files, [*read.configs.values(), scheduler]),
         few_steps=few,
+        folder=folder,
     )
     own = folder / "vae"
     default = own if own.is_dir() else CONFIGS / "sd15" / "vae"
@@ -246,7 +247,7 @@ def _describe(folder: Path, model: str, found: prediction.Prediction, few: str, 
         return " ".join(card.read_text(encoding="utf-8").split())
     if folder == MINI:
         return (
-            "mini, the embedded model: knows composed scenes of emoji-like objects on simple backgrounds; "
-            "it is no photo model"
+            "mini, the embedded model; it is no photo model: it knows composed scenes of emoji-like objects on simple "
+            "backgrounds"
         )
     return describe(f"{model}, a Stable Diffusion model", found, few, note)

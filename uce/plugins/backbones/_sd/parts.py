@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core import ModelError, not_damaged
@@ -21,6 +22,7 @@ class Parts:
         origin: one line that says what it is and where it came from.
         scheduler: the model's own scheduler configuration.
         few_steps: why it is taken for a model that draws in few steps (LCM, Turbo, Lightning); "" for any other.
+        folder: the diffusers folder that it came from, where measurements of it may lie; None for a single file.
     """
 
     model: str
@@ -32,6 +34,7 @@ class Parts:
     scheduler: dict[str, Any]
     fingerprint: str
     few_steps: str = ""
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
