@@ -21,7 +21,6 @@ KNOWN = (
           "whole = list(pairs)", "enlarged views are aligned, too"),
     Known("uce/core/training/objective.py", "(contrastive * (self.options.contrastive_weight * self.scale)).backward()",
           "(contrastive * self.options.contrastive_weight).backward()", "half precision: contrastive unscaled"),
-    Known("uce/core/training/objective.py", ".long().clamp(max=high - 1)", ".long()", "a timestep beyond the last"),
     Known("uce/core/training/rows.py", "self.first[encoder][: self.num_concepts]",
           "self.first[encoder][-self.num_concepts :]", "the last split's first moment lives on"),
     Known("uce/core/training/rows.py", "self.second[encoder][: self.num_concepts]",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from safetensors.torch import save_file
+from torch import Tensor
 
 from uce.core import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
 from uce.core.files.tensors import load_tensors
