@@ -66,7 +66,7 @@ def stable_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_commands_on_one_folder(two: list[Path], toy: list[str], tmp_path: Path) -> None:
-    assert race(two, toy, tmp_path, "localize", 3).survived == 3
+    assert race(two, toy, tmp_path, "localize", 2).survived == 2
 
 
 @pytest.mark.faults

@@ -61,8 +61,8 @@ class Tree:
     def noticed(self, module: Path, text: str, limit_s: float) -> tuple[str, float]:
         """What the near tests say to `text` in the place of a module: (verdict, seconds).
 
-        "caught": a test fails that passes without the mistake, or none ends within `limit_s`; "unclear": it fails
-        without, too; "survived".
+        "caught": a test fails that passes without the mistake; "survived"; "unclear": the test fails without it, too,
+        or the tests do not end within `limit_s`, for which a busy machine may be the reason.
         """
         tests = near(self.root, module)
         path = self.root / module
@@ -76,7 +76,7 @@ class Tree:
         if code == 0:
             return "survived", seconds
         if code == HUNG:
-            return "caught", seconds
+            return "unclear", seconds
         again, more = tested(self.root, tests, limit_s, ["--last-failed", "--last-failed-no-failures=none"])
         return ("caught" if again == 0 else "unclear"), seconds + more
 
@@ -184,9 +184,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--module", action="append", help=f"a room or file below uce/; by default {', '.join(MODULES)}")
     parser.add_argument("--known", action="store_true", help="the listed mistakes instead of drawn ones")
-    parser.add_argument(
-        "--limit", type=float, default=600, help="seconds after which tests hang, which is noticed, too"
-    )
+    parser.add_argument("--limit", type=float, default=600, help="seconds that tests of one mistake may take")
     asked = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -201,7 +199,7 @@ def main() -> None:
             verdicts[verdict] += 1
             print(f"{number:3} {verdict:8} {seconds:4.0f} s  {module}: {what}", flush=True)
     judged = max(verdicts["caught"] + verdicts["survived"], 1)
-    unclear = f"; {verdicts['unclear']} unclear: tests that fail as it is" if verdicts["unclear"] else ""
+    unclear = f"; {verdicts['unclear']} unclear: too slow, or failing as it is" if verdicts["unclear"] else ""
     print(f"{verdicts['caught']} of {judged} caught ({verdicts['caught'] / judged:.0%}){unclear}")
     raise SystemExit(verdicts["survived"] > 0)
 
