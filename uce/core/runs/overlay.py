@@ -43,7 +43,7 @@ def draw_overlay(original: Array, masks: Array, names: Sequence[str], min_side: 
     canvas = np.asarray(Image.fromarray(original).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
     big = masks.repeat(factor, axis=1).repeat(factor, axis=2)
     thickness = max(1, round(max(canvas.shape[:2]) / 320))
-    painted = np.where(big.any(axis=0)[:, :, None], canvas, _values(0.55)[canvas])
+    painted = np.where(np.expand_dims(big.any(axis=0), 2), canvas, _values(0.55)[canvas])
     colors = concept_colors(len(masks))
     parts = [(mask[_around(mask)], _around(mask), color) for mask, color in zip(big, colors, strict=True) if mask.any()]
     for mask, around, color in parts:
