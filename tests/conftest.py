@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import pytest
 
 # Tiny models run several times faster on one thread, above all beside other work on the same cores.
@@ -16,6 +18,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WORDS = ["a", "photo", "of", "picture", "and", "cat", "dog", "red", "blue", "cup", "on", "the", "asset"]
 ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
+
+
+# The same examples every time, whatever failed before; tests/fuzz has seeds of its own.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test begins with the same random numbers, its fixtures of whatever scope included."""
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -151,6 +152,44 @@ def test_ablations_that_are_killed(
     starter: Starter, pictures: Path, toy: list[str], tmp_path: Path, kills: int
 ) -> None:
     assert kill_ablation(starter, pictures, toy, tmp_path, kills).survived == kills
+
+
+@pytest.fixture
+def truths(pictures: Path, tmp_path: Path) -> Path:
+    """The same pictures with a true mask each, as a benchmark takes them."""
+    folder = tmp_path / "truths"
+    (folder / "truth").mkdir(parents=True)
+    truth = Image.new("L", (96, 96))
+    truth.paste(1, (8, 24, 40, 72))
+    for number, path in enumerate(sorted(pictures.iterdir())[:2]):
+        shutil.copy(path, folder / f"{number}.png")
+        truth.save(folder / "truth" / f"{number}.png")
+    rows = [{"name": str(number), "labels": ["turned"]} for number in (0, 1)]
+    (folder / "index.json").write_text(json.dumps({"scenes": rows}))
+    return folder
+
+
+@pytest.mark.faults
+def test_benchmarks_that_are_killed(starter: Starter, truths: Path, toy: list[str], tmp_path: Path, kills: int) -> None:
+    """The table of an undisturbed benchmark, whatever was killed; seconds alone are others."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    method = "extractor=toy,clusterer=toy,refiner=none"
+    flags = [*toy[: toy.index("--extractor")], *toy[toy.index("--set") :]]
+    command = ["benchmark", "--pictures", truths, "--methods", f"toy={method}", "lower-bound", "-n", "1", *flags]
+    duration = undisturbed(starter, [*command, "-o", whole])
+
+    def numbers(folder: Path) -> list[dict[str, str]]:
+        with (folder / "pictures.csv").open() as file:
+            return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in csv.DictReader(file)]
+
+    def check() -> None:
+        assert numbers(out) == numbers(whole) and len(numbers(out)) == 4 and not leftovers(out)
+
+    tally = kill_at_random(
+        lambda: starter.start([*command, "-o", out, "--resume"]), check, lambda: shutil.rmtree(out), duration, kills,
+        SEED, "uce benchmark",
+    )  # fmt: skip
+    assert tally.survived == kills
 
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}

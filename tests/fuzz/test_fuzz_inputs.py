@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fuzz.conftest import inputs
 from fuzz.guard import ends_well
@@ -22,22 +22,40 @@ from uce.batching.names import give_names, slug
 from uce.batching.sources import read_sources
 from uce.core.config.options import Options
 from uce.core.config.resolving import load_config_file, resolve_config
+from uce.core.files.formats import FORMATS
 from uce.core.files.pictures import MAX_PIXELS, load_rgb, rgb_of_bytes
 from uce.core.registry.manager import load_manager
 from uce.core.runs.token_names import token_stem
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "PCX", "JPEG2000", "DDS", "SGI", "ICNS")
+WRITTEN = (*FORMATS, "PCX", "DDS", "SGI", "ICNS")
+"""The formats that are read, and a few that are not."""
+
+
+def with_profiles(image: Image.Image, exif: Image.Exif) -> list[bytes]:
+    """In every format that takes them: EXIF, and profiles of RGB, of Lab where RGB is meant, of grey, and nonsense."""
+    srgb, lab = (ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes() for kind in ("sRGB", "LAB"))
+    grey = srgb[:16] + b"GRAY" + srgb[20:]
+    found = []
+    for kind in FORMATS:
+        for mode, profile in (("RGB", srgb), ("RGB", lab), ("L", grey), ("RGBA", srgb), ("RGB", b"no profile" * 9)):
+            buffer = io.BytesIO()
+            try:
+                image.convert(mode).save(buffer, kind, icc_profile=profile, exif=exif)
+            except (OSError, ValueError, KeyError):
+                continue
+            found.append(buffer.getvalue())
+    return found
 
 
 @cache
 def good_pictures() -> list[bytes]:
-    """Small files of every format and mode that is written easily, animated and 16-bit ones, and one with EXIF."""
+    """Small files of every format and mode that is written easily, animated, 16-bit, with profiles and with EXIF."""
     array = np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8)
     image = Image.fromarray(array)
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "words" * 20
-    found = []
-    for kind in FORMATS:
+    found = with_profiles(image, exif)
+    for kind in WRITTEN:
         for mode in ("RGB", "RGBA", "P", "L", "1", "I;16", "CMYK", "LA"):
             buffer = io.BytesIO()
             try:

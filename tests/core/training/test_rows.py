@@ -32,9 +32,10 @@ def test_rows_are_splits_of_all_concepts_in_turn():
     rows = TokenRows({"clip": starts}, "cpu")
     assert rows.vectors["clip"][:, 0].tolist() == [0, 3, 1, 4, 2, 5]
     rows.first["clip"] += torch.arange(6.0)[:, None]
+    rows.second["clip"] += torch.arange(6.0)[:, None] + 10
     rows.merge()
     assert rows.vectors["clip"][:, 0].tolist() == [1, 4]
-    assert rows.first["clip"][:, 0].tolist() == [0, 1]
+    assert rows.first["clip"][:, 0].tolist() == [0, 1] and rows.second["clip"][:, 0].tolist() == [10, 11]
     assert rows.num_rows == 2 and rows.vectors["clip"].requires_grad
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from uce.core import AttentionMaps, Clusters, Concepts, LearnedConcepts, TokenPlan
 from uce.core.files.tensors import load_tensors
@@ -25,6 +26,10 @@ def concepts(**more: Any) -> Concepts:
     return Concepts(masks=MASKS, maps=torch.eye(2), scores=torch.tensor([1.5, 0.5]), **more)
 
 
+def numbers(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
 DATA = {
     "attention": tiny_attention((2, 3)),
     "attention-float64": AttentionMaps(torch.eye(2, dtype=torch.float64), torch.zeros(1, 2)),
@@ -34,20 +39,20 @@ DATA = {
     "concepts-full": concepts(pixel_masks=MASKS.clone(), labels=["cup", "cat"], merge_threshold=1.0),
     "concepts-same-tensor": concepts(pixel_masks=MASKS),
     "no-concepts": concepts().select([]),
-    "plan": TokenPlan(("<a>", "<b>"), {"clip": torch.randn(2, 5, 3)}, merge_step=4),
+    "plan": TokenPlan(("<a>", "<b>"), {"clip": numbers(2, 5, 3)}, merge_step=4),
     "plan-two-encoders": TokenPlan(("<a>",), {"clip_l": torch.ones(1, 2, 3), "clip_g": torch.ones(1, 2, 5)}),
     "plan-shared": TokenPlan(("<a>",), dict.fromkeys(("clip_l", "clip_g"), torch.ones(1, 1, 3))),
-    "learned": LearnedConcepts(("<a>",), {"clip": torch.randn(1, 1, 3)}),
+    "learned": LearnedConcepts(("<a>",), {"clip": numbers(1, 1, 3)}),
     "learned-full": LearnedConcepts(
         ("<a>", "<b>"),
-        {"clip_l": torch.randn(2, 2, 3), "clip_g": torch.randn(2, 2, 5)},
+        {"clip_l": numbers(2, 2, 3), "clip_g": numbers(2, 2, 5)},
         weights={"unet.lora": torch.ones(2, 2, dtype=torch.bfloat16)},
         history=[
             {"update": 1, "phase": "split", "total": 0.5},
             {"update": 2, "phase": "merged", "total": float("nan")},
         ],
     ),
-    "learned-no-weights": LearnedConcepts(("<a>",), {"clip": torch.randn(1, 1, 3)}, weights={}),
+    "learned-no-weights": LearnedConcepts(("<a>",), {"clip": numbers(1, 1, 3)}, weights={}),
 }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-LARGE = 1 << 24
+LARGE = 1 << 22
 """Pixels of a picture in colour above which a PNG's size counts less than the time it takes."""
 
 
