@@ -17,7 +17,7 @@ Encoders = Annotated[
     typer.Option(
         "--encoder",
         metavar="NAME",
-        help="efficientnet-lite0 (default), clip, dino, or a plugin's; repeat.",
+        help="efficientnet-lite0 (default), clip, siglip, dino, or a plugin's; repeat.",
         autocompletion=complete.plugins("encoder"),
     ),
 ]
