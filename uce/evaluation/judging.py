@@ -66,6 +66,8 @@ class Judging:
 
     def see(self, run: Run) -> dict[str, RunFeatures]:
         """Encoder -> what it sees of a run."""
+        if not self.encoders:
+            return {}
         pictures = gather(run, self.settings, self.device, self.plugin, self._asked(run))
         if pictures.note is not None and pictures.note not in self.notes:
             self.notes.append(pictures.note)
