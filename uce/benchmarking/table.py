@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from uce.many.measures import LIKENESS, Measures, contributions
+from uce.many.measures import WORDS, Measures, contributions
 from uce.many.statistics import Estimate, estimate
 from uce.many.tables import LOWER_IS_BETTER
 
 ALL = "all"
 METRICS = (
-    *LIKENESS, "iou", "recall", "precision", "ari", "count_error", "exact_count", "seconds",
+    "sim_i", "sim_c", "acc_1", "acc_3", "iou", "recall", "precision", "ari", "count_error", "exact_count", *WORDS,
+    "seconds",
 )  # fmt: skip
 
 
