@@ -173,14 +173,15 @@ def _plan(drawer: Drawer, prompts: Sequence[Prompt]) -> Plan:
     settings, tokens = drawer.settings, [concept.token for concept in drawer.run.concepts]
     stems = [token_stem(token) for token in tokens]
     singles = [Wanted(stem, settings.text([token]), settings.count) for stem, token in zip(stems, tokens, strict=True)]
-    together = [((0,), singles[0])] if len(tokens) == 1 else _together(drawer, tokens)
+    together = _together(drawer, tokens) if len(tokens) > 1 else [((0,), singles[0])]
     prompted = [
         [Wanted(f"{stem}-asked", prompt.of(token), settings.per_prompt) for prompt in prompts]
         for stem, token in zip(stems, tokens, strict=True)
     ]
-    pairs = []
-    for pair in combinations(range(len(tokens)), 2) if settings.per_pair else ():
-        first, second = pair
+    pairs: list[tuple[tuple[int, ...], Wanted]] = []
+    fit = settings.per_pair and max(len(concepts) for concepts, _ in together) > 1
+    for first, second in combinations(range(len(tokens)), 2) if fit else ():
+        pair = first, second
         same = next((wanted for concepts, wanted in together if concepts == pair), None)
         text = settings.text([tokens[first], tokens[second]])
         pairs.append((pair, same or Wanted(f"{stems[first]}-and-{stems[second]}", text, settings.per_pair)))

@@ -92,14 +92,15 @@ def score_runs(runs: Sequence[RunFeatures]) -> list[RunScores]:
 def _score(run: RunFeatures, prototypes: Array, start: int) -> RunScores:
     num, count = run.drawn.shape[:2]
     owners = start + np.arange(num).repeat(count)
-    right: list[Any] = [None, None]
+    acc_1 = acc_3 = None
     if len(prototypes) >= LEAST_PROTOTYPES:
         flat = run.drawn.reshape(num * count, -1)
-        right = [accuracy(flat, owners, prototypes, k).reshape(num, count).mean(axis=1) for k in (1, 3)]
+        acc_1, acc_3 = (accuracy(flat, owners, prototypes, k).reshape(num, count).mean(axis=1) for k in (1, 3))
     return RunScores(
         identity_similarity(run.drawn, run.prototypes),
         compositional_similarity(run.together, run.source),
-        *right,
+        acc_1,
+        acc_3,
         None if run.words is None else score_words(run.words, run.drawn),
     )
 

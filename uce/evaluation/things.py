@@ -40,7 +40,8 @@ def find_things(run: Run, path: Path, device: str | None, plugin: Sequence[str])
             labels = _localised(run, np.asarray(picture.convert("RGB")), device, plugin)
         write_picture(kept, Image.fromarray(labels))
     numbers = np.unique(labels[labels > 0])
-    return labels[None] == numbers[:, None, None]
+    masks: npt.NDArray[np.bool_] = labels[None] == numbers[:, None, None]
+    return masks
 
 
 def _localised(run: Run, picture: RgbArray, device: str | None, plugin: Sequence[str]) -> npt.NDArray[np.uint8]:
