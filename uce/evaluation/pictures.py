@@ -173,7 +173,9 @@ def _plan(drawer: Drawer, prompts: Sequence[Prompt]) -> Plan:
     settings, tokens = drawer.settings, [concept.token for concept in drawer.run.concepts]
     stems = [token_stem(token) for token in tokens]
     singles = [Wanted(stem, settings.text([token]), settings.count) for stem, token in zip(stems, tokens, strict=True)]
-    together = _together(drawer, tokens) if len(tokens) > 1 else [((0,), singles[0])]
+    together: list[tuple[tuple[int, ...], Wanted]] = [((0,), singles[0])]
+    if len(tokens) > 1:
+        together = _together(drawer, tokens)
     prompted = [
         [Wanted(f"{stem}-asked", prompt.of(token), settings.per_prompt) for prompt in prompts]
         for stem, token in zip(stems, tokens, strict=True)
