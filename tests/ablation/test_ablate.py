@@ -20,8 +20,8 @@ from PIL import Image
 
 import uce
 from uce.core import ConfigError, ImageError, ModelError, PluginError, RunFolderError
+from uce.evaluation.judging import Judging
 from uce.evaluation.settings import EvaluationSettings
-from uce.many.likeness import Judging
 
 STABLE = ("concepts.json", "masks/*.png", "embeddings.safetensors", "tokens/*.safetensors", "history.csv")
 Options = dict[str, Any]
@@ -432,6 +432,9 @@ def test_tokens_are_judged_and_drawn_once(
     for row in done.rows:
         assert -1 <= row["sim_i"] <= 1 and -1 <= row["sim_c"] <= 1 and 0 <= row["acc_1"] <= row["acc_3"] <= 1
     assert {"sim_i", "sim_c", "acc_1", "acc_3"} <= done.means[0]["difference"].keys(), "the second is the base"
+    assert "both_recognised" in done.means[1] and (tmp_path / "out" / "ablation.html").read_text().count("<svg class=")
+    matrix = next(row["bleed"] for row in done.document["results"] if row["cell"] == done.means[1]["cell"])
+    assert len(matrix) == 2 and all(sum(row) == pytest.approx(1) for row in matrix)
     paths = [run.path for run in (done.run(cell, "scene") for cell in (row["cell"] for row in done.means))]
     alone = uce.evaluate([done.run(done.means[1]["cell"], p.stem) for p in pictures], count=1, steps=1).summary()
     for name in ("sim_i", "sim_c", "acc_1", "acc_3"):
@@ -448,13 +451,13 @@ def test_drawing_that_fails_is_a_failure_of_its_cell(
         if run.path.name.endswith("things-1"):
             raise ZeroDivisionError("no paint")
 
-    monkeypatch.setattr("uce.many.likeness.Judging.draw", draw)
-    monkeypatch.setattr("uce.many.likeness.Judging.of", lambda *_: Judging(EvaluationSettings(), {}))
+    monkeypatch.setattr("uce.evaluation.judging.Judging.draw", draw)
+    monkeypatch.setattr("uce.evaluation.judging.Judging.of", lambda *_: Judging(EvaluationSettings(), {}))
     vary = {"refiner.counting.things": [1, 2]}
     done = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, evaluate=True, **base)
     assert [row["status"] for row in done.rows] == ["failed", "done"]
     assert done.failures[0]["error"].startswith("ZeroDivisionError: no paint; traceback in ")
-    monkeypatch.setattr("uce.many.likeness.Judging.draw", lambda *_: None)
+    monkeypatch.setattr("uce.evaluation.judging.Judging.draw", lambda *_: None)
     again = uce.ablate(pictures[:1], tmp_path / "out", vary=vary, evaluate=True, resume=True, **base)
     assert not again.failures and again.counts == done.counts
 

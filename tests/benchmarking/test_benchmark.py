@@ -73,6 +73,9 @@ def test_tables(done: Path) -> None:
     for key in ("sim_i", "sim_c", "acc_1", "acc_3", "iou", "recall", "precision", "ari", "count_error", "exact_count"):
         assert float(plain[f"{key}_low"]) <= float(plain[key]) <= float(plain[f"{key}_high"])
     assert lower["iou"] == "" and lower["sim_i"] != ""  # its masks are the other method's
+    for key in ("bled", "both_recognised", "recomposed", "background_leak"):
+        assert 0 <= float(plain[key]) <= 1 and 0 <= float(lower[key]) <= 1
+    assert "prompt_following" not in plain  # the encoder reads no texts
     text = (done / "table.md").read_text()
     assert text.startswith("| method | n | concepts | SIM^I | SIM^C | ACC^1 | ACC^3 | IoU |")
     assert "| apart | plain | 1 | 2 |" in text and "ACC among 4 prototypes means little" in text
@@ -82,6 +85,16 @@ def test_tables(done: Path) -> None:
     }
     total = sum(float(row["iou"]) for row in per_picture if row["method"] == "plain")
     assert total / 2 == pytest.approx(float(plain["iou"]), abs=1e-4)
+
+
+def test_matrices_of_bleed(done: Path) -> None:
+    """In benchmark.json for programs, on the page as pictures, of the lower bound, too."""
+    bleed = json.loads((done / "benchmark.json").read_text())["bleed"]
+    assert list(bleed) == ["plain", "lower-bound"]
+    matrices = [matrix for encoders in bleed.values() for matrix in encoders["efficientnet-lite0"].values()]
+    assert len(matrices) == 4 and all(sum(row) == pytest.approx(1) for matrix in matrices for row in matrix)
+    page = (done / "index.html").read_text()
+    assert page.count('<svg class="matrix"') == 4 and "drawn (rows), recognised (columns)" in page
 
 
 def test_page_shows_pictures_that_exist(done: Path) -> None:

@@ -36,6 +36,15 @@ class MeanColours:
     def uce_load_encoder(self):
         return Loaded()
 '''
+READER = ENCODER.replace("MeanColours", "Reader").replace("mean-colours", "reader").replace(
+    "class Reader:", """class Reads(Loaded):
+    def encode_texts(self, texts):
+        red = np.tile(np.float32([0.5, -0.5, -0.5]), 16)
+        return np.stack([red if "red" in text.split() else -red for text in texts])
+
+
+class Reader:"""
+).replace("return Loaded()", "return Reads()")  # fmt: skip
 QUICK = {"optimizer.schedule": "batched", "optimizer.steps": 2, "optimizer.merge_step": 1, "run.samples": 0}
 
 
@@ -44,6 +53,14 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`--plugin` of the encoder `mean-colours`."""
     path = tmp_path_factory.mktemp("plugins") / "mean_colours.py"
     path.write_text(ENCODER, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def reader_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`--plugin` of the encoder `reader`, which reads texts: it knows red."""
+    path = tmp_path_factory.mktemp("plugins") / "reader.py"
+    path.write_text(READER, encoding="utf-8")
     return path
 
 

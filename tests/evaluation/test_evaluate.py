@@ -65,6 +65,68 @@ def test_json_has_the_keys_per_encoder(cli: Cli, runs: list[Path], scenes: Path,
     assert document["masks"]["count_error"] == 0.5  # two masks each; two things and one
 
 
+def test_words_are_measured_beside_the_protocol(
+    cli: Cli, own: list[Path], tmp_path: Path, flags: list[str], reader_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Per encoder `prompt_following`, once `bleed` and `both_recognised`; the table, and the runs' own files."""
+    (tmp_path / "mine.yaml").write_text("colour: ['a red {}', 'a blue {}']\nplain: ['a photo of {}']\n")
+    both = [*flags, "--plugin", str(reader_file), "--encoder", "reader", "--prompts", str(tmp_path / "mine.yaml")]
+    calls: list[Any] = []
+    draw = uce.api.draw
+    monkeypatch.setattr("uce.api.draw", lambda *a, **k: calls.append((a[0], k["seed"], k["count"])) or draw(*a, **k))
+    code, out, err = cli("evaluate", *own, *both, "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert list(document["bleed"]) == document["runs"]
+    for matrix in document["bleed"].values():
+        assert np.shape(matrix) == (2, 2) and np.sum(matrix, axis=1) == pytest.approx([1, 1])
+    assert document["bled"] == pytest.approx(1 - np.mean([np.diag(m) for m in document["bleed"].values()]))
+    assert document["both_recognised"] in (0, 0.25, 0.5, 0.75, 1) and 0 <= document["background_leak"] <= 1
+    assert document["background_right"] is None  # known of mini alone
+    colours, reader = document["encoders"]["mean-colours"], document["encoders"]["reader"]
+    assert colours["prompt_following"] is None and -1 <= reader["prompt_following"] <= 1
+    groups = reader["prompt_groups"]
+    assert reader["prompt_following"] == pytest.approx((2 * groups["colour"] + groups["plain"]) / 3)
+    assert {key for values in (colours, reader) for key in values}.isdisjoint({"bleed", "both_recognised"})
+    drawn = [(prompt, seed + n) for prompts, seed, count in calls for prompt in prompts for n in range(count)]
+    assert len(drawn) == len(set(drawn)) * 2 == 2 * (2 * 2 + 2 + 2 * 2)  # "a photo of {}" is drawn already
+    written = json.loads((own[0] / "evaluation.json").read_text())["encoders"]
+    assert written["reader"]["bleed"] == document["bleed"][str(own[0])]
+    num = len(calls)
+    code, out, _ = cli("evaluate", *own, *both)
+    assert code == 0 and len(calls) == num
+    head = next(line for line in out.splitlines() if line.startswith("encoder"))
+    assert {"prompt", "bleed", "both", "recomposed", "leak"} < set(head.split())
+    assert f"{own[0]}: drawn from each token (rows), recognised as each concept (columns)" in out
+
+
+def test_prompts_are_drawn_only_where_somebody_can_judge_them(
+    own: list[Path], encoder_file: Path, reader_file: Path
+) -> None:
+    """Without an encoder that reads, a model that is not mini is asked for nothing; `none` asks for nothing at all."""
+    options: dict[str, Any] = {"count": 1, "steps": 1, "plugin": [str(encoder_file), str(reader_file)]}
+    found = uce.evaluate(own[0], encoder="mean-colours", **options)
+    assert any("prompt_following needs an encoder that reads texts" in note for note in found.notes)
+    found = uce.evaluate(own[0], encoder="reader", prompts="none", **options)
+    assert found.summary()["encoders"]["reader"]["prompt_following"] is None
+    assert not any("prompt_following" in note for note in found.notes)
+    assert not list((own[0] / "evaluation").glob("*-asked-*"))
+
+
+def test_a_model_that_cannot_localise_costs_only_what_needs_it(
+    own: list[Path], encoder_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise uce.UceError("no attention here")
+
+    monkeypatch.setattr("uce.evaluation.things.api.localize", refuse)
+    found = uce.evaluate(own[0], encoder="mean-colours", count=1, steps=1, plugin=[str(encoder_file)])
+    summary = found.summary()
+    assert summary["both_recognised"] is None and summary["encoders"]["mean-colours"]["recomposed"] is None
+    assert summary["bled"] is not None
+    assert f"{own[0]}: things in drawn pictures could not be looked for: no attention here" in summary["notes"]
+
+
 def test_settings_and_concepts_are_written_with_the_result(cli: Cli, own: list[Path], flags: list[str]) -> None:
     assert cli("evaluate", *own, *flags, "--seed", "7", "--prompt", "a cup of {}")[0] == 0
     for path in own:
@@ -72,7 +134,7 @@ def test_settings_and_concepts_are_written_with_the_result(cli: Cli, own: list[P
         found = written["encoders"]["mean-colours"]
         assert found["settings"] == {
             "count": 2, "prompt": "a cup of {}", "seed": 7, "steps": 1, "guidance": 5.0, "source": "masked",
-            "fill": "black",
+            "fill": "black", "prompts": "default", "per_prompt": 1, "per_pair": 2,
         }  # fmt: skip
         assert [row["token"] for row in found["concepts"]] == ["<asset0>", "<asset1>"]
         assert found["sim_i"] == pytest.approx(np.mean([row["sim_i"] for row in found["concepts"]]))
@@ -92,7 +154,7 @@ def test_a_second_encoder_draws_nothing_again(
     draw = uce.api.draw
     monkeypatch.setattr("uce.api.draw", lambda *a, **k: calls.append((a[0], k["seed"], k["count"])) or draw(*a, **k))
     uce.evaluate(own, encoder="efficientnet-lite0", **options)
-    assert calls == [("a photo of <asset0> and <asset1>", 1, 1)]  # the damaged one alone
+    assert calls == [(["a photo of <asset0> and <asset1>"], 1, 1)]  # the damaged one alone
     assert damaged.read_bytes() == before
     document = json.loads((own[0] / "evaluation.json").read_text())
     assert set(document["encoders"]) == {"mean-colours", "efficientnet-lite0"}  # the first one's numbers stay

@@ -10,6 +10,7 @@ from uce.ablation.folder import AblationFolder
 from uce.ablation.result import Ablation
 from uce.core.config.keywords import RunOptions, public
 from uce.core.files.locks import alone_in
+from uce.evaluation.drawing import Progress, tell_nobody
 
 if TYPE_CHECKING:
     from uce.core.files.pictures import PictureSource
@@ -28,6 +29,7 @@ def ablate(
     encoder: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    progress: Progress = tell_nobody,
     **options: Unpack[RunOptions],
 ) -> Ablation:
     """Run the same pictures under many configurations and compare; what cells share is computed once.
@@ -42,12 +44,13 @@ def ablate(
         one_at_a_time: instead, the base configuration and each single change of it, with every seed.
         localize_only: stages one to three only.
         truth: a folder of true masks, see docs/formats.md.
-        evaluate: also draw from the tokens, and measure SIM^I, SIM^C, ACC^1 and ACC^3 as `uce.evaluate` does; `set`
+        evaluate: also draw from the tokens, and measure what `uce.evaluate` does; `set`
             takes its settings too ("evaluate.count=4").
         encoder: who compares them; None: efficientnet-lite0.
         resume: continue the ablation in `out`: values and pictures may be added, what is finished stays, and runs
             whose plugins have other code now are computed again.
         overwrite: replace the ablation in `out`.
+        progress: as in `uce.evaluate`, with `evaluate`.
         options: the base configuration, as for `run`.
 
     Returns:
@@ -61,7 +64,7 @@ def ablate(
 
     sources: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     where = None if truth is None else Path(truth)
-    asked = Asked(vary, one_at_a_time, localize_only, where, evaluate, encoder)
+    asked = Asked(vary, one_at_a_time, localize_only, where, evaluate, encoder, progress)
     with alone_in(Path(out)):
         run_ablation(sources, Options.of(options), Path(out), asked, resume=resume, overwrite=overwrite)
     return Ablation(AblationFolder(Path(out)))

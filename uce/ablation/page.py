@@ -11,10 +11,12 @@ from PIL import Image
 
 from uce.ablation.folder import AblationFolder
 from uce.ablation.table import about_lines, count_lines, failure_lines, tables_of
+from uce.core.runs.folder import RunFolder
 from uce.core.runs.overlay import draw_overlay
 from uce.many.subjects import Subject
 from uce.many.tables import head_of, text_of
 from uce.reporting.html import data_uri, environment, file_uri
+from uce.reporting.matrix import matrix_svg
 
 OVERLAY_SIDE, SAMPLE_SIDE, THUMBNAIL = 480, 112, 96
 SHOWN = 3
@@ -77,5 +79,13 @@ def _card(folder: AblationFolder, cell: dict[str, Any], result: dict[str, Any]) 
         "overlay": file_uri(run / "overlay.png", OVERLAY_SIDE),
         "link": quote(f"{result['folder']}/overlay.png"),
         "samples": [(path.stem, file_uri(path, SAMPLE_SIDE)) for path in samples],
+        "matrix": _matrix(cell["title"], run, result.get("bleed")),
         "facts": [(head_of(name), text_of(name, result["measures"][name])) for name in shown],
     }
+
+
+def _matrix(title: str, run: RunFolder, bleed: list[list[float]] | None) -> str | None:
+    if bleed is None:
+        return None
+    tokens = [entry["token"] for entry in run.read_concepts()["concepts"]]
+    return matrix_svg(bleed, tokens, f"{title}: drawn from each token (rows), recognised as each concept (columns)")

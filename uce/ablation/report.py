@@ -12,7 +12,8 @@ from uce.ablation.table import BEST_OF, about_lines, count_lines, failure_lines,
 from uce.core.errors import UceError
 from uce.core.files.writing import write_text
 from uce.core.work.held import Run
-from uce.many.likeness import Judging, likeness
+from uce.evaluation.judging import Judging
+from uce.many.likeness import bleed_of, likeness
 from uce.many.measures import Measures, columns_of, contributions, counts_of, measure_run
 from uce.many.statistics import Sums, estimate, paired, spread
 from uce.many.subjects import Subject
@@ -61,9 +62,13 @@ def _judge(folder: AblationFolder, document: dict[str, Any], judging: Judging) -
             if result["cell"] == cell["name"] and result["status"] == "done"
         }
         runs = {picture: Run(folder.run(picture, cell["name"])) for picture in own}
+        seen = {picture: judging.see(run) for picture, run in runs.items()}
         for encoder in judging.encoders:
-            for picture, found in likeness(judging.features(runs, encoder)).items():
+            features = {picture: one[encoder] for picture, one in seen.items()}
+            for picture, found in likeness(features).items():
                 own[picture]["measures"] |= found
+                own[picture]["bleed"] = bleed_of(features[picture])
+    document["notes"] = list(dict.fromkeys([*document["notes"], *judging.notes]))
 
 
 def _mean(

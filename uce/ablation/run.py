@@ -22,9 +22,10 @@ from uce.core.flow.events import CellFinished
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now
 from uce.core.work.source_code import source_digest
+from uce.evaluation.drawing import Progress, tell_nobody
+from uce.evaluation.judging import Judging
 from uce.evaluation.settings import OURS, resolve
 from uce.many.engine import Engine, with_micro_batch
-from uce.many.likeness import Judging
 from uce.many.subjects import Subject, read_subjects
 from uce.many.tables import plural
 from uce.version import __version__
@@ -36,6 +37,7 @@ class Asked:
 
     Attributes:
         encoder: who compares what tokens draw with the pictures, with `evaluate`.
+        progress: hears how far the drawing for it is.
     """
 
     vary: Vary
@@ -44,6 +46,7 @@ class Asked:
     truth: Path | None = None
     evaluate: bool = False
     encoder: str | None = None
+    progress: Progress = tell_nobody
 
 
 def run_ablation(
@@ -110,7 +113,7 @@ def _split(options: Options, asked: Asked) -> tuple[Options, dict[str, Any]]:
 
 def _judging(asked: Asked, options: Options, manager: Manager, assignments: Mapping[str, Any]) -> Judging:
     chosen, drawing = resolve(manager, [asked.encoder] if asked.encoder else [], assignments, {})
-    return Judging.of(chosen, drawing, options.device, options.plugin)
+    return Judging.of(chosen, drawing, options.device, options.plugin, asked.progress)
 
 
 def _base(options: Options, manager: Manager, stored: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uce.many.measures import LIKENESS, SCORES, columns_of
+from uce.many.measures import LIKENESS, SCORES, WORDS, columns_of
 from uce.many.statistics import LEAST
 from uce.many.tables import LOWER_IS_BETTER, Table, head_of, text_of
 
@@ -15,12 +15,14 @@ BEST_OF = (*SCORES, *LIKENESS)
 
 
 def tables_of(document: dict[str, Any]) -> list[tuple[str, Table]]:
-    """(what it shows, table): masks, what was learned, and the time, each narrow enough for a page."""
+    """(what it shows, table): masks, what was learned, whether words obey, and the time, each narrow enough for a
+    page."""
     columns = columns_of(row["measures"] for row in document["means"])
     masks = [name for name in columns if name in ("concepts", "share", *SCORES)]
-    tokens = [name for name in columns if name in LIKENESS or name.startswith("loss.")]
+    words = [name for name in columns if name in WORDS]
+    tokens = [n for n in columns if (n in LIKENESS and n not in WORDS) or n.startswith("loss.")]
     seconds = [name for name in columns if name.startswith("seconds.")]
-    groups = [("Masks", masks), ("Tokens", tokens), ("Seconds", seconds)]
+    groups = [("Masks", masks), ("Tokens", tokens), ("Words", words), ("Seconds", seconds)]
     return [(title, _table(document, names)) for title, names in groups if names or not columns]
 
 

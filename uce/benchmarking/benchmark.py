@@ -23,10 +23,11 @@ from uce.core.files.locks import writes_out
 from uce.core.flow.configuration import Config
 from uce.core.registry.manager import Manager
 from uce.core.runs.facts import command_line, now, versions
+from uce.evaluation.drawing import Progress, tell_nobody
+from uce.evaluation.judging import Judging
 from uce.evaluation.scores import accuracy_note
 from uce.evaluation.settings import OURS, EvaluationSettings, resolve
 from uce.many.engine import Engine
-from uce.many.likeness import Judging
 from uce.many.question import merged
 
 METHODS = ("default", "paper", "random-masks", "lower-bound")
@@ -73,11 +74,13 @@ def benchmark(
     masks_only: bool = False,
     count: int | None = None,
     prompt: str | None = None,
+    prompts: str | Path | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     report: Report = lambda text: None,
+    progress: Progress = tell_nobody,
     **options: Unpack[ModelOptions],
 ) -> Benchmark:
     """Extraction and evaluation of several methods over a set of pictures.
@@ -87,10 +90,11 @@ def benchmark(
         pictures: "validation" (default), "test", or a folder; `truth`, `limit`, `label` as in `read_pictures`.
         objects: compose `per_kind` scenes of every kind from these objects' pictures instead.
         methods, methods_file: as in `parse_methods`; none: default, paper, random-masks, lower-bound.
-        encoder, set, count, prompt, steps, guidance: as in `uce.evaluate`; `set` also takes every setting of a run,
-            for all methods.
+        encoder, set, count, prompt, prompts, steps, guidance: as in `uce.evaluate`; `set` also takes every setting of a
+            run, for all methods.
         quick: few pictures, few steps, unless given otherwise.
         masks_only: localise only, and compare masks with the truth.
+        report, progress: as in `uce.evaluate`.
         resume: go on; methods, pictures and encoders may be added. overwrite: begin anew.
         options: `model`, `seed`, `device`, `precision`, `plugin`, `no_plugin`, `observers`, as `uce.run`.
 
@@ -109,14 +113,14 @@ def benchmark(
     if not texts and methods_file is None:
         texts = list(_without_drawing(QUICK_METHODS if quick else METHODS, masks_only))
     chosen_methods = parse_methods(texts, methods_file)
-    drawing = {"count": count, "prompt": prompt, "steps": steps, "guidance": guidance}
+    drawing = {"count": count, "prompt": prompt, "prompts": prompts, "steps": steps, "guidance": guidance}
     run_set = {"run.samples": 0, **without(common, *OURS)}
     shared = Options.of({**options, "set": run_set})
     manager = shared.manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
     chosen, draw = resolve(manager, names, section_of(common, *OURS), drawing)
     configs = _configs(chosen_methods, manager, shared, masks_only)
-    judging = None if masks_only else Judging.of(chosen, draw, shared.device, shared.plugin)
+    judging = None if masks_only else Judging.of(chosen, draw, shared.device, shared.plugin, progress)
     source = _pictures(folder.path, pictures, truth, objects, per_kind, limit, label)
     _check_pictures(source, chosen_methods, masks_only)
     results = {(row["cell"], row["picture"]): row for row in (stored or {}).get("results", [])}
@@ -236,8 +240,10 @@ def _finish(plan: Comparison, found: list[Measured]) -> Benchmark:
             notes.append(f"{method.name} failed on {', '.join(broken)}; its means are over the others")
     if plan.judging is not None and plan.about["model"] != "mini":
         notes.append(PUBLISHED)
+    notes += [] if plan.judging is None else plan.judging.notes
     reports.write_tables(plan, rows, found, notes)
     document = plan.folder.read()
     table = {"facts": reports.facts(plan), "rows": [reports.row_record(row) for row in rows], "notes": notes}
-    plan.folder.write({**document, "status": "done", "finished": now(), **table})
+    bleed = reports.bleed_record(found)
+    plan.folder.write({**document, "status": "done", "finished": now(), **table, "bleed": bleed})
     return Benchmark(plan.folder.path, rows, found, notes)

@@ -15,14 +15,18 @@ from uce.core.files.writing import write_picture, write_text
 from uce.core.runs.facts import command_line
 from uce.core.runs.overlay import draw_overlay
 from uce.core.runs.token_names import token_stem
+from uce.core.work.held import Run
 from uce.evaluation.metrics import HEADS
 from uce.evaluation.pictures import FOLDER
 from uce.many.subjects import Subject
 from uce.many.tables import Table, csv_text
 from uce.reporting.html import environment
+from uce.reporting.matrix import matrix_svg
 from uce.version import __version__
 
-LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1")
+LABEL_METRICS = ("iou", "exact_count", "sim_i", "sim_c", "acc_1", "prompt_following", "both_recognised")
+SHOWN = ("iou", "sim_i", "acc_1", "sim_c", "prompt_following", "both_recognised")
+"""Numbers beside the pictures."""
 
 
 def row_record(row: Row) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _card(plan: Comparison, subject: Subject, found: dict[tuple[str, str], Measu
 
 def _method_part(plan: Comparison, method: Method, subject: Subject, one: Measured | None) -> dict[str, Any]:
     values = {} if one is None else one.measures
-    numbers = [f"{HEADS[name]} {values[name]:.3f}" for name in ("iou", "sim_i", "acc_1", "sim_c") if name in values]
+    numbers = [f"{HEADS[name]} {values[name]:.3f}" for name in SHOWN if name in values]
     error = None if one is None else one.error
     run, pictures = plan.run(method, subject), []
     if method.base is None and run is not None:
@@ -142,4 +146,22 @@ def _method_part(plan: Comparison, method: Method, subject: Subject, one: Measur
             drawn = sorted(kept, key=lambda path: path.stat().st_mtime)
             if drawn:
                 pictures.append((stem, drawn[-1].relative_to(plan.folder.path).as_posix()))
-    return {"name": method.name, "numbers": numbers, "error": error, "pictures": pictures}
+    matrix = None if one is None or one.bleed is None else _matrix(one, plan.run(method, subject))
+    return {"name": method.name, "numbers": numbers, "error": error, "pictures": pictures, "matrix": matrix}
+
+
+def _matrix(one: Measured, run: Run | None) -> str:
+    """The picture of a matrix of bleed."""
+    assert one.bleed is not None and run is not None
+    tokens = [concept.token for concept in run.concepts]
+    what = f"{one.method} on {one.picture}: what was drawn from each token (rows), recognised as each concept (columns)"
+    return matrix_svg(one.bleed, tokens, what)
+
+
+def bleed_record(found: Sequence[Measured]) -> dict[str, Any]:
+    """Method -> encoder -> picture -> matrix, of those that have one."""
+    document: dict[str, Any] = {}
+    for one in found:
+        if one.bleed is not None:
+            document.setdefault(one.method, {}).setdefault(one.encoder, {})[one.picture] = one.bleed
+    return document

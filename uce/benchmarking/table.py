@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from uce.many.measures import Measures, contributions
+from uce.many.measures import WORDS, Measures, contributions
 from uce.many.statistics import Estimate, estimate
 from uce.many.tables import LOWER_IS_BETTER
 
 ALL = "all"
 METRICS = (
-    "sim_i", "sim_c", "acc_1", "acc_3", "iou", "recall", "precision", "ari", "count_error", "exact_count", "seconds",
+    "sim_i", "sim_c", "acc_1", "acc_3", "iou", "recall", "precision", "ari", "count_error", "exact_count", *WORDS,
+    "seconds",
 )  # fmt: skip
 
 
@@ -25,6 +26,7 @@ class Measured:
     Attributes:
         measures: "concepts" and every number that it has there.
         error: why there is no run, where there is none.
+        bleed: which concept of the picture is recognised (columns) in what each one's token draws (rows).
     """
 
     method: str
@@ -33,6 +35,7 @@ class Measured:
     labels: tuple[str, ...]
     measures: Measures = field(default_factory=dict)
     error: str | None = None
+    bleed: list[list[float]] | None = None
 
     @property
     def concepts(self) -> int:

@@ -16,9 +16,10 @@ from uce.benchmarking.pictures import PictureSet
 from uce.benchmarking.table import Measured
 from uce.core.files.writing import write_text
 from uce.core.work.held import Run
+from uce.evaluation.judging import Judging
 from uce.evaluation.scores import RunFeatures, another_runs_tokens
 from uce.many.engine import Engine, Result
-from uce.many.likeness import Judging, likeness
+from uce.many.likeness import bleed_of, likeness
 from uce.many.measures import Measures, measure_run
 from uce.many.subjects import Subject
 
@@ -90,19 +91,22 @@ def measure_all(plan: Comparison, report: Report) -> list[Measured]:
     encoders = {} if plan.judging is None else plan.judging.encoders
     for name, encoder in encoders.items():
         report(f"encoder {name}: {encoder.description}")
-        features = {method.name: _features(plan, method, name) for method in plan.own}
+    seen = {method.name: _see(plan, method) for method in plan.own} if encoders else {}
+    for name in encoders:
         for method in plan.methods:
-            found += _measured(plan, method, name, masks, features[method.base or method.name])
+            features = {subject: one[name] for subject, one in seen[method.base or method.name].items()}
+            found += _measured(plan, method, name, masks, features)
     if not encoders:
         for method in plan.own:
             found += _measured(plan, method, MASKS, masks, {})
     return found
 
 
-def _features(plan: Comparison, method: Method, encoder: str) -> dict[str, RunFeatures]:
+def _see(plan: Comparison, method: Method) -> dict[str, dict[str, RunFeatures]]:
+    """Picture -> encoder -> what it sees of the method's run there."""
     assert plan.judging is not None
     runs = {subject.name: plan.run(method, subject) for subject in plan.pictures.subjects}
-    return plan.judging.features({name: run for name, run in runs.items() if run is not None}, encoder)
+    return {name: plan.judging.see(run) for name, run in runs.items() if run is not None}
 
 
 def _measured(
@@ -122,7 +126,8 @@ def _measured(
         values |= scores.get(subject.name, {})
         if method.base is None:
             values |= masks[method.name][number]
-        found.append(Measured(method.name, encoder, subject.name, subject.labels, values, result.get("error")))
+        bleed = bleed_of(features[subject.name]) if subject.name in features else None
+        found.append(Measured(method.name, encoder, subject.name, subject.labels, values, result.get("error"), bleed))
     return found
 
 

@@ -32,7 +32,7 @@ def ablate(
         bool, typer.Option("--one-at-a-time", help="Each single change of the base, not every combination.")
     ] = False,
     evaluate: Annotated[
-        bool, typer.Option("--evaluate", help="Also draw from the tokens: SIM^I, SIM^C, ACC^1 and ACC^3.")
+        bool, typer.Option("--evaluate", help="Also draw from the tokens: likeness, prompts, bleeding.")
     ] = False,
     encoder: Annotated[
         str | None,
@@ -50,9 +50,12 @@ def ablate(
     """Compare configurations: every combination of --vary on every IMAGE, and a table of what each is worth."""
     import uce
     from uce.terminal.many import ablation_observers, show_ablation
+    from uce.terminal.progress import drawing_bar
 
     options = {**run_options(options, json_), "observers": ablation_observers(vary or [], localize_only, json_)}
     grid: dict[str, Any] = {"one_at_a_time": one_at_a_time, "localize_only": localize_only, "truth": truth}
     grid |= {"evaluate": evaluate, "encoder": encoder}
-    if not show_ablation(uce.ablate(images, out, vary=vary or [], **grid, **options), json_):
+    with drawing_bar() as progress:
+        result = uce.ablate(images, out, vary=vary or [], progress=progress, **grid, **options)
+    if not show_ablation(result, json_):
         raise typer.Exit(2)

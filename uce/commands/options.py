@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -145,14 +145,18 @@ RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
 
 
 def takes_run_options(*without: str) -> Callable[[Command], Command]:
-    """Give a command that ends in `**options` the flags of `uce run`, but for those named.
+    """Give a command that ends in `**options` the flags of `uce run`, but for those named."""
+    return takes_options({name: option for name, option in RUN_OPTIONS.items() if name not in without})
 
-    typer reads flags from the signature; written once here, they are the same for every command.
+
+def takes_options(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Command], Command]:
+    """Give a command that ends in `**options` these flags: parameter -> type and default.
+
+    typer reads flags from the signature; written once, they are the same for every command.
     """
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in RUN_OPTIONS.items()
-        if name not in without
+        for name, (annotation, default) in options.items()
     ]
 
     def give(command: Command) -> Command:

@@ -5,7 +5,7 @@ Legend: R runs; K concepts of one run; H, W the picture's pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from uce.core.config.assigned import Assignments
-from uce.core.config.devices import resolve_device
 from uce.core.config.keywords import Names, public
 from uce.core.config.options import Options
 from uce.core.errors import ConfigError, RunFolderError
 from uce.core.files.writing import write_json
 from uce.core.registry.manager import Manager
 from uce.core.work.held import Run
-from uce.evaluation.pictures import RunPictures, gather, require_learned, tokens_digest
-from uce.evaluation.scores import RunFeatures, RunScores, accuracy_note, encode_run, pooled, score_runs
+from uce.evaluation.drawing import Progress, tell_nobody
+from uce.evaluation.judging import Judging
+from uce.evaluation.pictures import require_learned, tokens_digest
+from uce.evaluation.scores import RunFeatures, RunScores, accuracy_note, pooled, score_runs
 from uce.evaluation.settings import Chosen, EvaluationSettings, resolve
+from uce.evaluation.word_scores import ONCE, matrices
 from uce.truth.reading import read_truth
 from uce.truth.scoring import MaskScores, score_masks
 
@@ -61,17 +63,35 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints: per encoder `sim_i`, `sim_c`, `acc_1`, `acc_3`, and with truth the masks' numbers."""
+        """What `--json` prints: per encoder `sim_i`, `sim_c`, `acc_1`, `acc_3`, `prompt_following` and more, once
+        `bleed` and `both_recognised` as the first encoder sees them, and with truth the masks' numbers."""
         masks = None if self.masks is None else pooled_masks(self.masks)
+        pools = {result.encoder: pooled(result.runs) for result in self.encoders}
         return {
             "runs": [str(path) for path in self.paths],
             "encoders": {
-                result.encoder: {**pooled(result.runs), **(masks or {}), "description": result.description}
+                result.encoder: {
+                    **{key: value for key, value in pools[result.encoder].items() if key not in ONCE},
+                    **(masks or {}),
+                    "description": result.description,
+                }
                 for result in self.encoders
             },
+            **self._once(pools),
             **({} if masks is None else {"masks": masks}),
             "settings": self.settings.model_dump(mode="json"),
             "notes": self.notes,
+        }
+
+    def _once(self, pools: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is told once: as the first encoder sees it."""
+        if not self.encoders:
+            return {}
+        first = self.encoders[0]
+        words = [scores.words for scores in first.runs if scores.words is not None]
+        return {
+            "bleed": dict(matrices([str(path) for path in self.paths], words)),
+            **{key: pools[first.encoder][key] for key in ONCE},
         }
 
 
@@ -104,6 +124,7 @@ def evaluate_runs(
     device: str | None = None,
     plugin: Sequence[str] = (),
     report: Report = lambda text: None,
+    progress: Progress = tell_nobody,
 ) -> Evaluation:
     """Measure runs together, and write each one's `evaluation.json`. Everything that can be refused is, first."""
     _check(runs, truth, masks_only)
@@ -111,15 +132,12 @@ def evaluate_runs(
     results: list[EncoderResult] = []
     notes: list[str] = []
     if not masks_only:
-        where = resolve_device(device or "auto")
-        encoders = [(choice, choice.load(where)) for choice in chosen]
-        pictures = _gather_all(runs, settings, device, plugin, report)
-        for choice, encoder in encoders:
-            report(f"encoder {choice.name}: {encoder.description}")
-            features: list[RunFeatures] = [encode_run(encoder, found) for found in pictures]
-            results.append(EncoderResult(choice.name, encoder.description, score_runs(features)))
+        judging = Judging.of(chosen, settings, device, plugin, progress)
+        features = _see_all(runs, judging, report)
+        for name, encoder in judging.encoders.items():
+            results.append(EncoderResult(name, encoder.description, score_runs(features[name])))
         note = accuracy_note(sum(len(run.concepts) for run in runs))
-        notes = [note] if note else []
+        notes = [*([note] if note else []), *judging.notes]
     evaluation = Evaluation([run.path for run in runs], results, masks, settings, notes)
     for number, run in enumerate(runs):
         write_json(run.path / FILE, _document(evaluation, number, run))
@@ -142,14 +160,15 @@ def _check(runs: Sequence[Run], truth: str | Path | None, masks_only: bool) -> N
             require_learned(run)
 
 
-def _gather_all(
-    runs: Sequence[Run], settings: EvaluationSettings, device: str | None, plugin: Sequence[str], report: Report
-) -> list[RunPictures]:
-    found = []
+def _see_all(runs: Sequence[Run], judging: Judging, report: Report) -> dict[str, list[RunFeatures]]:
+    """Encoder -> what it sees of every run; the pictures of one run are held at a time."""
+    for name, encoder in judging.encoders.items():
+        report(f"encoder {name}: {encoder.description}")
     for number, run in enumerate(runs, start=1):
         report(f"pictures of run {number} of {len(runs)}: {run.path}")
-        found.append(gather(run, settings, device, plugin))
-    return found
+        judging.draw(run)
+    seen = [judging.see(run) for run in runs]
+    return {name: [one[name] for one in seen] for name in judging.encoders}
 
 
 def _document(evaluation: Evaluation, number: int, run: Run) -> dict[str, Any]:
@@ -171,6 +190,7 @@ def _document(evaluation: Evaluation, number: int, run: Run) -> dict[str, Any]:
             "description": result.description,
             "settings": settings,
             "concepts": _concept_rows(run, scores),
+            "bleed": None if scores.words is None or scores.words.bleed is None else scores.words.bleed.tolist(),
         }
     document: dict[str, Any] = {"format": FORMAT, "tokens": digest, "encoders": encoders}
     if evaluation.masks is not None:
@@ -199,6 +219,7 @@ def evaluate(
     masks_only: bool = False,
     count: int | None = None,
     prompt: str | None = None,
+    prompts: str | Path | None = None,
     seed: int | None = None,
     steps: int | None = None,
     guidance: float | None = None,
@@ -206,6 +227,7 @@ def evaluate(
     plugin: Names = (),
     no_plugin: Names = (),
     report: Report = lambda text: None,
+    progress: Progress = tell_nobody,
 ) -> Evaluation:
     """The protocol's numbers for finished runs, measured together.
 
@@ -217,7 +239,9 @@ def evaluate(
             count's error.
         masks_only: only those; runs need no tokens.
         count, prompt, seed, steps, guidance: what is drawn; None: 8, "a photo of {}", 0, 25, 5.
+        prompts: what tokens are asked for: "default" (None), "none", or a YAML file (docs/evaluate.md).
         report: hears what is being done, line by line.
+        progress: hears, run by run, how many of its missing pictures are drawn, and how many they are.
 
     Raises:
         UceError: a run, an encoder, a setting or the truth is at fault.
@@ -228,7 +252,7 @@ def evaluate(
     options = Options.of({"plugin": plugin, "no_plugin": no_plugin})
     manager = options.manager()
     names = [encoder] if isinstance(encoder, str) else list(encoder)
-    values = {"count": count, "prompt": prompt, "seed": seed, "steps": steps, "guidance": guidance}
+    values = {"count": count, "prompt": prompt, "prompts": prompts, "seed": seed, "steps": steps, "guidance": guidance}
     chosen, settings = resolve(manager, names, set, values)
     loaded = [run if isinstance(run, Run) else load(run) for run in given]
     return evaluate_runs(
@@ -241,4 +265,5 @@ def evaluate(
         device=device,
         plugin=options.plugin,
         report=report,
+        progress=progress,
     )

@@ -19,7 +19,8 @@ MEANINGFUL_PROTOTYPES = 10
 HEADS = {
     "sim_i": "SIM^I", "sim_c": "SIM^C", "acc_1": "ACC^1", "acc_3": "ACC^3", "iou": "IoU", "recall": "recall",
     "precision": "precision", "ari": "ARI", "count_error": "count error", "exact_count": "exact count",
-    "seconds": "seconds",
+    "prompt_following": "prompt", "background_right": "background", "bled": "bleed", "both_recognised": "both",
+    "recomposed": "recomposed", "background_leak": "leak", "seconds": "seconds",
 }  # fmt: skip
 """What people read above each measure."""
 

@@ -1,35 +1,36 @@
 """What an encoder is shown of a run: pictures drawn from its tokens, kept in the folder, and their sources.
 
-Legend: K concepts; P pictures drawn of each; S pixels per side of what the model draws.
+Legend: K concepts; P pictures drawn of each; Q prompts; N pictures drawn of each prompt; S pixels per side of what the
+model draws.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
-import torch
 
-from uce import api
 from uce.core.config.resolving import load_config_file
-from uce.core.errors import RunFolderError
-from uce.core.files.formats import open_picture
-from uce.core.files.masks import mask_box
+from uce.core.errors import RunFolderError, UceError
 from uce.core.files.paths import typed_path
 from uce.core.files.pictures import RgbArray
-from uce.core.files.writing import write_picture
-from uce.core.flow.picture import Picture, load_rgb, read_picture
+from uce.core.flow.picture import load_rgb
 from uce.core.runs.token_names import token_stem
 from uce.core.work.held import Run
+from uce.evaluation.backgrounds import name_backgrounds
+from uce.evaluation.drawing import FOLDER, Drawer, Progress, Wanted, tell_nobody
+from uce.evaluation.prompts import Prompt
 from uce.evaluation.settings import EvaluationSettings
+from uce.evaluation.sources import FILLS, cropped, masked_source, on_backgrounds, squared
+from uce.evaluation.things import find_things
 
-FOLDER = "evaluation"
-FILLS = {"white": 255, "grey": 128, "black": 0}
-CROP_MARGIN = 0.1  # of the thing's longer side, around a cropped source
+__all__ = ["FOLDER", "RunPictures", "draw_pictures", "gather", "masked_source", "require_learned", "tokens_digest"]
+
+Found = tuple[tuple[int, ...], list[RgbArray]]
+"""The concepts that a prompt held, and the things that were found in one picture drawn from it, each cropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,61 @@ class RunPictures:
         masked: per concept its source.
         drawn: per concept P pictures.
         together: P pictures of all concepts, or P of each of several prompts where one cannot hold them all.
+        cropped: per concept its source as things are recognised.
+        scenes: per concept its thing on the picture's own background, then on others; none without a background.
+        prompts: the Q prompts that were drawn. prompted: per concept and prompt N pictures.
+        pairs: pictures of two concepts. recomposed: pictures of all together.
+        note: why things could not be looked for, where that is so.
+        knows_backgrounds: the model draws the backgrounds of our recipe.
     """
 
     source: RgbArray
     masked: list[RgbArray]
     drawn: list[list[RgbArray]]
     together: list[RgbArray]
+    cropped: list[RgbArray] = field(default_factory=list)
+    scenes: list[list[RgbArray]] = field(default_factory=list)
+    prompts: tuple[Prompt, ...] = ()
+    prompted: list[list[list[RgbArray]]] = field(default_factory=list)
+    pairs: list[Found] = field(default_factory=list)
+    recomposed: list[Found] = field(default_factory=list)
+    note: str | None = None
+    knows_backgrounds: bool = False
+
+    def background_right(self) -> float | None:
+        """How often the background is the one that was asked for, where the recipe of the model's scenes knows it."""
+        asked = [
+            (prompt.background, picture)
+            for row in self.prompted
+            for prompt, pictures in zip(self.prompts, row, strict=True)
+            for picture in pictures
+            if prompt.background is not None
+        ]
+        if not asked or not self.knows_backgrounds:
+            return None
+        names = name_backgrounds([picture for _, picture in asked])
+        return float(np.mean([wanted == name for (wanted, _), name in zip(asked, names, strict=True)]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn of a run.
+
+    Attributes:
+        singles: per concept. prompted: per concept and prompt.
+        together, pairs: the concepts of a prompt, and its pictures.
+    """
+
+    singles: list[Wanted]
+    together: list[tuple[tuple[int, ...], Wanted]]
+    prompted: list[list[Wanted]]
+    pairs: list[tuple[tuple[int, ...], Wanted]]
+
+    @property
+    def everything(self) -> list[Wanted]:
+        """All of it; what two measures use is there once."""
+        rows = [*self.singles, *(one for _, one in self.together), *(one for row in self.prompted for one in row)]
+        return list(dict.fromkeys([*rows, *(one for _, one in self.pairs)]))
 
 
 def require_learned(run: Run) -> None:
@@ -77,142 +127,145 @@ def tokens_digest(run: Run) -> str:
     return hasher.hexdigest()
 
 
+def knows_backgrounds(run: Run) -> bool:
+    """Whether the run's model draws the backgrounds of our recipe, so that their names can be known."""
+    return bool(run.info.get("model", {}).get("name") == "mini")
+
+
+def prompts_for(run: Run, prompts: Sequence[Prompt], reads_texts: bool) -> tuple[Prompt, ...]:
+    """The prompts that somebody can judge: all where an encoder reads texts, else those whose background is known."""
+    if reads_texts:
+        return tuple(prompts)
+    known = knows_backgrounds(run)
+    return tuple(prompt for prompt in prompts if known and prompt.background is not None)
+
+
 def draw_pictures(
-    run: Run, settings: EvaluationSettings, device: str | None, plugin: Sequence[str]
-) -> tuple[list[list[RgbArray]], list[RgbArray]]:
-    """Pictures of every concept, and of all together; those that lie in the folder already are read.
-
-    Where the text encoder cannot read all tokens in one prompt, as few prompts as hold them show them all.
-    """
-    tokens = [concept.token for concept in run.concepts]
-    digest = tokens_digest(run)
-    sets = [
-        _draw_set(run, token_stem(token), settings.text([token]), digest, settings, device, plugin) for token in tokens
-    ]
-    if len(tokens) == 1:
-        return sets, sets[0]
-    together: list[RgbArray] = []
-    for name, group in _groups(run, tokens, digest, settings, device, plugin).items():
-        together += _draw_set(run, name, settings.text(group), digest, settings, device, plugin)
-    return sets, together
-
-
-def _groups(
     run: Run,
-    tokens: list[str],
-    digest: str,
     settings: EvaluationSettings,
     device: str | None,
     plugin: Sequence[str],
-) -> dict[str, list[str]]:
-    """File stem -> the tokens that its prompt holds. The model is asked only where nothing was drawn before."""
+    prompts: Sequence[Prompt] = (),
+    progress: Progress = tell_nobody,
+) -> None:
+    """Draw what the folder does not hold of every concept, of all together, of pairs and of prompts, and find the
+    things in the pictures that show several."""
+    drawer, plan = _drawn(run, settings, device, plugin, prompts, progress)
+    _look(drawer, plan)
+
+
+def _drawn(
+    run: Run,
+    settings: EvaluationSettings,
+    device: str | None,
+    plugin: Sequence[str],
+    prompts: Sequence[Prompt],
+    progress: Progress,
+) -> tuple[Drawer, Plan]:
+    drawer = Drawer(run, settings, tokens_digest(run), device, plugin)
+    plan = _plan(drawer, prompts)
+    drawer.draw(plan.everything, progress)
+    return drawer, plan
+
+
+def _plan(drawer: Drawer, prompts: Sequence[Prompt]) -> Plan:
+    """Where the text encoder cannot read all tokens in one prompt, as few prompts as hold them show them all."""
+    settings, tokens = drawer.settings, [concept.token for concept in drawer.run.concepts]
+    stems = [token_stem(token) for token in tokens]
+    singles = [Wanted(stem, settings.text([token]), settings.count) for stem, token in zip(stems, tokens, strict=True)]
+    together: list[tuple[tuple[int, ...], Wanted]] = [((0,), singles[0])]
+    if len(tokens) > 1:
+        together = _together(drawer, tokens)
+    prompted = [
+        [Wanted(f"{stem}-asked", prompt.of(token), settings.per_prompt) for prompt in prompts]
+        for stem, token in zip(stems, tokens, strict=True)
+    ]
+    pairs: list[tuple[tuple[int, ...], Wanted]] = []
+    fit = settings.per_pair and max(len(concepts) for concepts, _ in together) > 1
+    for first, second in combinations(range(len(tokens)), 2) if fit else ():
+        pair = first, second
+        same = next((wanted for concepts, wanted in together if concepts == pair), None)
+        text = settings.text([tokens[first], tokens[second]])
+        pairs.append((pair, same or Wanted(f"{stems[first]}-and-{stems[second]}", text, settings.per_pair)))
+    return Plan(singles, together, prompted, pairs)
+
+
+def _together(drawer: Drawer, tokens: Sequence[str]) -> list[tuple[tuple[int, ...], Wanted]]:
+    """The prompt of all tokens, or several. The model is asked only where nothing was drawn before."""
     from uce.core.training.schedule import fitting_groups
 
-    if _paths(run, "all", settings.text(tokens), digest, settings)[settings.seed].is_file():
-        return {"all": tokens}
-    rows = fitting_groups(run.backbone(device, plugin), tokens, settings.prompt)
+    settings = drawer.settings
+    everyone = tuple(range(len(tokens))), Wanted("all", settings.text(tokens), settings.count)
+    if drawer.paths(everyone[1])[0].is_file():
+        return [everyone]
+    rows = fitting_groups(drawer.run.backbone(drawer.device, drawer.plugin), tokens, settings.prompt)
     if len(rows) == 1:
-        return {"all": tokens}
-    return {f"all{number}": [tokens[row] for row in group] for number, group in enumerate(rows)}
+        return [everyone]
+    return [
+        (tuple(group), Wanted(f"all{number}", settings.text([tokens[row] for row in group]), settings.count))
+        for number, group in enumerate(rows)
+    ]
 
 
-def _paths(run: Run, stem: str, prompt: str, digest: str, settings: EvaluationSettings) -> dict[int, Path]:
-    """Seed -> where its picture is kept."""
-    facts = f"{digest}/{prompt}/{settings.steps}/{settings.guidance}"
-    key = hashlib.sha256(facts.encode()).hexdigest()[:10]
-    seeds = range(settings.seed, settings.seed + settings.count)
-    return {seed: run.path / FOLDER / f"{stem}-s{seed}-{key}.png" for seed in seeds}
-
-
-def _draw_set(
-    run: Run,
-    stem: str,
-    prompt: str,
-    digest: str,
-    settings: EvaluationSettings,
-    device: str | None,
-    plugin: Sequence[str],
-) -> list[RgbArray]:
-    paths = _paths(run, stem, prompt, digest, settings)
-    found = {seed: _read(path) for seed, path in paths.items()}
-    missing = [seed for seed, picture in found.items() if picture is None]
-    for start, count in _stretches(missing):
-        drawn = api.draw(
-            prompt,
-            run,
-            count=count,
-            seed=start,
-            steps=settings.steps,
-            guidance=settings.guidance,
-            device=device,
-            plugin=plugin,
-        )
-        for seed, picture in enumerate(drawn.pictures, start=start):
-            found[seed] = np.asarray(picture.convert("RGB"))
-            write_picture(paths[seed], picture)
-    return [picture for picture in found.values() if picture is not None]
-
-
-def _read(path: Path) -> RgbArray | None:
-    """A kept picture; None where there is none, or it is damaged."""
+def _look(drawer: Drawer, plan: Plan) -> tuple[list[Found], list[Found], str | None]:
+    """The things in pictures of two concepts and of all, and why they could not be looked for."""
+    if len(plan.singles) == 1:
+        return [], [], None
     try:
-        with open_picture(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError):
-        return None
+        return _things(drawer, plan.pairs), _things(drawer, plan.together), None
+    except UceError as error:
+        return [], [], f"{drawer.run.path}: things in drawn pictures could not be looked for: {error}"
 
 
-def _stretches(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    """(first, count) of every run of consecutive seeds."""
-    found: list[tuple[int, int]] = []
-    for seed in seeds:
-        if found and seed == sum(found[-1]):
-            found[-1] = (found[-1][0], found[-1][1] + 1)
-        else:
-            found.append((seed, 1))
+def _things(drawer: Drawer, sets: Sequence[tuple[tuple[int, ...], Wanted]]) -> list[Found]:
+    found: list[Found] = []
+    for concepts, wanted in sets:
+        number = min(wanted.count, drawer.settings.per_pair)
+        for path, picture in zip(drawer.paths(wanted)[:number], drawer.read(wanted), strict=False):
+            masks = find_things(drawer.run, path, drawer.device, drawer.plugin)
+            found.append((concepts, [cropped(picture, mask) for mask in masks]))
     return found
 
 
-def masked_source(picture: RgbArray, mask: np.ndarray[Any, Any], settings: EvaluationSettings) -> RgbArray:
-    """The picture where the mask is, the fill elsewhere; with `source=crop` only the square around the thing.
+def gather(
+    run: Run,
+    settings: EvaluationSettings,
+    device: str | None,
+    plugin: Sequence[str],
+    prompts: Sequence[Prompt] = (),
+    progress: Progress = tell_nobody,
+) -> RunPictures:
+    """Everything that an encoder is to see of a run; what is missing is drawn.
 
-    Args:
-        picture: uint8 (H, W, 3). mask: bool (H, W), not empty.
+    Raises:
+        RunFolderError: a mask is not of the picture's size.
     """
-    fill = FILLS[settings.fill]
-    filled = np.where(mask[..., None], picture, np.uint8(fill))
-    if settings.source == "masked":
-        return filled
-    (top, bottom), (left, right) = mask_box(mask)
-    side = round(max(bottom - top, right - left) * (1 + 2 * CROP_MARGIN))
-    above, before = (side - (bottom - top)) // 2, (side - (right - left)) // 2
-    square = np.full((side, side, 3), fill, np.uint8)
-    square[above : above + bottom - top, before : before + right - left] = filled[top:bottom, left:right]
-    return square
-
-
-def gather(run: Run, settings: EvaluationSettings, device: str | None, plugin: Sequence[str]) -> RunPictures:
-    """Everything that an encoder is to see of a run."""
-    drawn, together = draw_pictures(run, settings, device, plugin)
+    drawer, plan = _drawn(run, settings, device, plugin, prompts, progress)
+    pairs, recomposed, note = _look(drawer, plan)
+    together = [picture for _, wanted in plan.together for picture in drawer.read(wanted)]
     side = together[0].shape[0]
     original = load_rgb(run.path / "input.png")
     fit = load_config_file(run.path / "config.yaml").get("run", {}).get("fit", "pad")
-    masked = []
+    masked, things, scenes = [], [], []
     for concept in run.concepts:
         if concept.mask.shape != original.shape[:2]:
             raise RunFolderError(f"{run.path / concept.mask_path} is not of the picture's size; run again")
         source = masked_source(original, concept.mask, settings)
-        masked.append(_square(source, side, "pad" if settings.source == "crop" else fit, FILLS[settings.fill]))
-    return RunPictures(_square(original, side, fit), masked, drawn, together)
-
-
-def _square(picture: RgbArray, side: int, fit: Any, padding: int | None = None) -> RgbArray:
-    """The picture as a model of that side sees it; `padding`: what stands there, None for its repeated edge."""
-    seen: Picture = read_picture(picture, side, fit)
-    pixels = ((seen.pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    if padding is None:
-        return np.ascontiguousarray(pixels)
-    top, left, height, width = seen.window
-    square = np.full_like(pixels, padding)
-    square[top : top + height, left : left + width] = pixels[top : top + height, left : left + width]
-    return square
+        masked.append(squared(source, side, "pad" if settings.source == "crop" else fit, FILLS[settings.fill]))
+        things.append(cropped(original, concept.mask))
+        behind = on_backgrounds(original, concept.mask, np.any([one.mask for one in run.concepts], axis=0))
+        scenes.append([squared(picture, side, fit) for picture in behind])
+    return RunPictures(
+        squared(original, side, fit),
+        masked,
+        [drawer.read(wanted) for wanted in plan.singles],
+        together,
+        things,
+        scenes,
+        tuple(prompts),
+        [[drawer.read(wanted) for wanted in row] for row in plan.prompted],
+        pairs,
+        recomposed,
+        note,
+        knows_backgrounds(run),
+    )

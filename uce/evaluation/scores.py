@@ -21,6 +21,14 @@ from uce.evaluation.metrics import (
     identity_similarity,
 )
 from uce.evaluation.pictures import RunPictures
+from uce.evaluation.word_scores import (
+    WordFeatures,
+    WordScores,
+    another_runs_words,
+    encode_words,
+    pooled_words,
+    score_words,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +37,14 @@ class RunFeatures:
 
     Attributes:
         source: (D,). prototypes: (K, D), of the masked sources. drawn: (K, P, D). together: (P, D).
+        words: what is measured beside the protocol; None where nobody asks.
     """
 
     source: Array
     prototypes: Array
     drawn: Array
     together: Array
+    words: WordFeatures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +55,7 @@ class RunScores:
     sim_c: float
     acc_1: Array | None
     acc_3: Array | None
+    words: WordScores | None = None
 
 
 def encode_run(encoder: Encoder, pictures: RunPictures) -> RunFeatures:
@@ -53,7 +64,8 @@ def encode_run(encoder: Encoder, pictures: RunPictures) -> RunFeatures:
     everything = encoder.encode([pictures.source, *pictures.masked, *flat, *pictures.together])
     num, count = len(pictures.masked), len(pictures.drawn[0])
     drawn = everything[1 + num : 1 + num + num * count].reshape(num, count, -1)
-    return RunFeatures(everything[0], everything[1 : 1 + num], drawn, everything[1 + num + num * count :])
+    together = everything[1 + num + num * count :]
+    return RunFeatures(everything[0], everything[1 : 1 + num], drawn, together, encode_words(encoder, pictures))
 
 
 def another_runs_tokens(runs: Sequence[RunFeatures]) -> list[RunFeatures]:
@@ -65,7 +77,8 @@ def another_runs_tokens(runs: Sequence[RunFeatures]) -> list[RunFeatures]:
     for number, run in enumerate(runs):
         donor = runs[(number + 1) % len(runs)]
         rows = [k % len(donor.drawn) for k in range(len(run.prototypes))]
-        found.append(RunFeatures(run.source, run.prototypes, donor.drawn[rows], donor.together))
+        words = None if run.words is None or donor.words is None else another_runs_words(run.words, donor.words, rows)
+        found.append(RunFeatures(run.source, run.prototypes, donor.drawn[rows], donor.together, words))
     return found
 
 
@@ -79,12 +92,16 @@ def score_runs(runs: Sequence[RunFeatures]) -> list[RunScores]:
 def _score(run: RunFeatures, prototypes: Array, start: int) -> RunScores:
     num, count = run.drawn.shape[:2]
     owners = start + np.arange(num).repeat(count)
-    right: list[Any] = [None, None]
+    acc_1 = acc_3 = None
     if len(prototypes) >= LEAST_PROTOTYPES:
         flat = run.drawn.reshape(num * count, -1)
-        right = [accuracy(flat, owners, prototypes, k).reshape(num, count).mean(axis=1) for k in (1, 3)]
+        acc_1, acc_3 = (accuracy(flat, owners, prototypes, k).reshape(num, count).mean(axis=1) for k in (1, 3))
     return RunScores(
-        identity_similarity(run.drawn, run.prototypes), compositional_similarity(run.together, run.source), *right
+        identity_similarity(run.drawn, run.prototypes),
+        compositional_similarity(run.together, run.source),
+        acc_1,
+        acc_3,
+        None if run.words is None else score_words(run.words, run.drawn),
     )
 
 
@@ -92,7 +109,8 @@ def pooled(scores: Sequence[RunScores]) -> dict[str, Any]:
     """The four numbers over several runs: SIM^I and ACC are means over concepts, SIM^C over runs.
 
     Returns:
-        `sim_i`, `sim_c`, `acc_1`, `acc_3` (None below two prototypes), `acc_meaningful`, `prototypes`.
+        `sim_i`, `sim_c`, `acc_1`, `acc_3` (None below two prototypes), `acc_meaningful`, `prototypes`; where words were
+        measured those of `pooled_words`.
     """
     num = sum(len(run.sim_i) for run in scores)
     document: dict[str, Any] = {
@@ -102,7 +120,9 @@ def pooled(scores: Sequence[RunScores]) -> dict[str, Any]:
     for key in ("acc_1", "acc_3"):
         rows = [getattr(run, key) for run in scores]
         document[key] = None if rows[0] is None else float(np.concatenate(rows).mean())
-    return {**document, "acc_meaningful": num >= MEANINGFUL_PROTOTYPES, "prototypes": num}
+    words = [run.words for run in scores if run.words is not None]
+    more = pooled_words(words) if words else {}
+    return {**document, "acc_meaningful": num >= MEANINGFUL_PROTOTYPES, "prototypes": num, **more}
 
 
 def accuracy_note(prototypes: int) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -30,6 +31,16 @@ class EvaluationSettings(Settings):
         "masked", description="a concept's source: the whole frame with the rest filled, or that cropped to the thing"
     )
     fill: Literal["black", "grey", "white"] = Field("black", description="what stands outside the mask")
+    prompts: str = Field(
+        "default", description="what tokens are asked for: `default` (20 prompts), `none`, or a YAML file of groups"
+    )
+    per_prompt: int = Field(1, ge=1, le=100, description="pictures drawn of each concept and prompt")
+    per_pair: int = Field(2, ge=0, le=100, description="pictures drawn of each two concepts together; 0: none")
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _text(cls, chosen: object) -> object:
+        return str(chosen) if isinstance(chosen, PathLike) else chosen
 
     @field_validator("prompt")
     @classmethod

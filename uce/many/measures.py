@@ -19,9 +19,14 @@ from uce.core.runs.folder import RunFolder
 from uce.truth.scoring import score_masks
 
 SCORES = ("iou", "precision", "recall", "ari", "count_error", "exact_count")
-LIKENESS = ("sim_i", "sim_c", "acc_1", "acc_3")
-PER_CONCEPT = ("sim_i", "acc_1", "acc_3")
+WORDS = (
+    "prompt_following", "background_right", "bled", "both_recognised", "recomposed", "background_leak",
+)  # fmt: skip
+LIKENESS = ("sim_i", "sim_c", "acc_1", "acc_3", *WORDS)
+PER_CONCEPT = ("sim_i", "acc_1", "acc_3", "prompt_following", "bled", "recomposed", "background_leak")
 """Measures that are means over the concepts of a run; over several runs every concept counts once."""
+PER_PAIR = ("both_recognised",)
+"""Those over the pairs of its concepts, which count likewise."""
 LAST_SHARE = 0.1
 _NO_LOSS = ("update", "phase", "step")
 
@@ -101,8 +106,14 @@ def _number(text: str | None) -> float | None:
 
 def contributions(name: str, rows: Iterable[Measures]) -> tuple[list[float], list[int]]:
     """Of every row that has the measure: the sum of its values, and how many those were."""
-    found = [(row[name], int(row["concepts"]) if name in PER_CONCEPT else 1) for row in rows if name in row]
+    found = [(row[name], _weight(name, int(row.get("concepts", 1)))) for row in rows if name in row]
     return [value * count for value, count in found], [count for _, count in found]
+
+
+def _weight(name: str, concepts: int) -> int:
+    if name in PER_PAIR:
+        return concepts * (concepts - 1) // 2
+    return concepts if name in PER_CONCEPT else 1
 
 
 def mean_of(measures: Iterable[Measures]) -> Measures:

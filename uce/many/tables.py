@@ -11,7 +11,7 @@ from typing import Any
 
 from uce.evaluation.metrics import HEADS
 
-LOWER_IS_BETTER = ("count_error", "seconds")
+LOWER_IS_BETTER = ("count_error", "seconds", "bled", "background_leak")
 
 
 @dataclass(frozen=True)

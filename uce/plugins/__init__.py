@@ -41,6 +41,7 @@ BUILTINS = (
     "uce.plugins.encoders.efficientnet_lite0:EfficientNetLite0EncoderPlugin",
     "uce.plugins.encoders.clip:ClipEncoderPlugin",
     "uce.plugins.encoders.dino:DinoEncoderPlugin",
+    "uce.plugins.encoders.siglip:SiglipEncoderPlugin",
     "uce.plugins.exporters.diffusers:DiffusersExporter",
     "uce.plugins.exporters.a1111:A1111Exporter",
     "uce.plugins.exporters.comfyui:ComfyUIExporter",

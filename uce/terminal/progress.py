@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,29 @@ def observers(quiet: bool, transient: bool = False) -> list[Any]:
     if sys.stderr.isatty():
         found.append(Progress(transient))
     return [] if logs.quiet() else found
+
+
+@contextmanager
+def drawing_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left while pictures are drawn for a measure, in a terminal."""
+    if logs.quiet() or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    bars = Progress(transient=True).bars
+
+    def progress(done: int, total: int) -> None:
+        if done == 0:
+            bars.add_task("pictures", total=total, note="")
+            bars.start()
+        bars.update(bars.task_ids[-1], completed=done)
+        if done == total:  # lines of others follow
+            bars.stop()
+            bars.remove_task(bars.task_ids[-1])
+
+    try:
+        yield progress
+    finally:
+        bars.stop()
 
 
 @contextmanager

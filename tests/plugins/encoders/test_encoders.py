@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,47 +19,22 @@ from uce.evaluation.settings import Chosen, resolve
 from uce.plugins.encoders.clip import ClipEncoderPlugin
 from uce.plugins.encoders.dino import DinoEncoderPlugin
 from uce.plugins.encoders.efficientnet_lite0 import EfficientNetLite0EncoderPlugin
+from uce.plugins.encoders.siglip import SiglipEncoderPlugin
 from uce.testing import check_plugin
 
-PLUGINS = (EfficientNetLite0EncoderPlugin, ClipEncoderPlugin, DinoEncoderPlugin)
+PLUGINS = (EfficientNetLite0EncoderPlugin, ClipEncoderPlugin, DinoEncoderPlugin, SiglipEncoderPlugin)
+FOLDERS = [
+    ("clip", "clip", 12), ("clip", "clip-vision", 12), ("clip", "clip-vision-bare", 16),
+    ("siglip", "siglip", 16), ("siglip", "siglip-vision", 16), ("siglip", "siglip-headless", 16),
+    ("siglip", "siglip2", 16), ("siglip", "siglip2-vision", 16), ("siglip", "siglip-untokenized", 16),
+    ("dino", "dino", 16), ("dino", "dino-bare", 16), ("dino", "dinov2", 16), ("dino", "dinov2-classifier", 16),
+    ("dino", "dinov2-registers", 16), ("dino", "dinov3", 16), ("dino", "dinov3-convnext", 16),
+]  # fmt: skip
+"""Encoder, folder, width of its features."""
 
 
 def pictures(count: int = 3, side: int = 40) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Tiny random models in transformers' layout: CLIP whole and its vision half, DINO, DINOv2, and a wrong kind."""
-    from transformers import (
-        CLIPConfig,
-        CLIPModel,
-        CLIPVisionConfig,
-        CLIPVisionModelWithProjection,
-        Dinov2Config,
-        Dinov2Model,
-        ViTConfig,
-        ViTModel,
-    )
-
-    root = tmp_path_factory.mktemp("encoders")
-    body: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    vision: dict[str, Any] = {**body, "intermediate_size": 32, "image_size": 32, "patch_size": 8, "projection_dim": 12}
-    text: dict[str, Any] = {**body, "intermediate_size": 32, "vocab_size": 20, "projection_dim": 12}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        models = {
-            "clip": CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=12)),
-            "clip-vision": CLIPVisionModelWithProjection(CLIPVisionConfig(**vision)),
-            "dino": ViTModel(ViTConfig(**body, intermediate_size=32, image_size=32, patch_size=8)),
-            "dinov2": Dinov2Model(Dinov2Config(**body, image_size=28, patch_size=14)),
-        }
-    for name, model in models.items():
-        model.save_pretrained(root / name)
-    steps = {"size": {"shortest_edge": 48}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True}
-    steps |= {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
-    (root / "clip" / "preprocessor_config.json").write_text(json.dumps(steps), encoding="utf-8")
-    return {name: root / name for name in models}
 
 
 def load(name: str, *assignments: str) -> Any:
@@ -71,10 +47,7 @@ def test_contract(plugin: type) -> None:
     assert check_plugin(plugin).stages == ("encoder",)
 
 
-@pytest.mark.parametrize(
-    ("encoder", "folder", "width"), [("clip", "clip", 12), ("clip", "clip-vision", 12), ("dino", "dino", 16),
-                                     ("dino", "dinov2", 16)]
-)  # fmt: skip
+@pytest.mark.parametrize(("encoder", "folder", "width"), FOLDERS)
 def test_transformers_folders(folders: dict[str, Path], encoder: str, folder: str, width: int) -> None:
     loaded = load(encoder, f"encoder.model={folders[folder]}")
     features = loaded.encode(pictures())
@@ -141,12 +114,80 @@ def test_missing_or_wrong_folders(folders: dict[str, Path], tmp_path: Path) -> N
         load("clip", f"encoder.model={folders['dinov2']}")
     with pytest.raises(ModelError, match=r"holds no config\.json; give a folder"):
         load("dino", f"encoder.model={tmp_path}")
-    pickled = tmp_path / "pickled"
-    pickled.mkdir()
-    (pickled / "config.json").write_bytes((folders["dino"] / "config.json").read_bytes())
-    torch.save({}, pickled / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"cannot be loaded .*safetensors"):
-        load("dino", f"encoder.model={pickled}")
+
+
+def test_a_pickle_is_refused_and_the_advice_converts_it(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The very command of the message is run; what it makes gives the features of the folder it came from."""
+    from safetensors.torch import load_file
+
+    (tmp_path / "config.json").write_bytes((folders["dinov2"] / "config.json").read_bytes())
+    torch.save(load_file(folders["dinov2"] / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin alone, a pickle, which can run code") as error:
+        load("dino", f"encoder.model={tmp_path}")
+    assert "\n" not in str(error.value)
+    python, *arguments = shlex.split(str(error.value).partition("with: ")[2])
+    assert python == "python"
+    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
+    found = load("dino", f"encoder.model={tmp_path}").encode(pictures())
+    np.testing.assert_array_equal(found, load("dino", f"encoder.model={folders['dinov2']}").encode(pictures()))
+
+
+def test_missing_weights_are_not_made_up(folders: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    (tmp_path / "config.json").write_bytes((folders["siglip-vision"] / "config.json").read_bytes())
+    weights = load_file(folders["siglip-vision"] / "model.safetensors")
+    lost = next(key for key in weights if "post_layernorm.bias" in key)
+    save_file({key: v for key, v in weights.items() if key != lost}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights, such as .*post_layernorm\.bias; give a folder"):
+        load("siglip", f"encoder.model={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "folder"),
+    [("clip", "clip-vision"), ("clip", "clip-vision-bare"), ("siglip", "siglip-vision"),
+     ("siglip", "siglip-untokenized"), ("dino", "dinov3")],
+)  # fmt: skip
+def test_half_a_model_reads_no_texts(folders: dict[str, Path], encoder: str, folder: str) -> None:
+    assert not hasattr(load(encoder, f"encoder.model={folders[folder]}"), "encode_texts")
+
+
+def test_clip_reads_texts_as_transformers_does(folders: dict[str, Path]) -> None:
+    from transformers import CLIPTextModelWithProjection
+
+    network = CLIPTextModelWithProjection.from_pretrained(folders["clip"]).eval()
+    ids = torch.tensor([[2, 4, 5, 6, 10, 3]])  # start, "a photo of on", end
+    with torch.no_grad():
+        wanted = network(input_ids=ids, attention_mask=torch.ones_like(ids)).text_embeds.numpy()
+    loaded = load("clip", f"encoder.model={folders['clip']}")
+    np.testing.assert_allclose(loaded.encode_texts(["a photo of on"]), wanted, atol=1e-5)
+    assert loaded.encode_texts(["a photo"]).shape[1] == loaded.encode(pictures(1)).shape[1]
+
+
+@pytest.mark.parametrize(("folder", "kind"), [("siglip", "Siglip"), ("siglip2", "Siglip2")])
+def test_siglip_reads_texts_at_full_length(folders: dict[str, Path], folder: str, kind: str) -> None:
+    """Padded to the 16 places of the text half, as it was trained; capitals are of no account."""
+    import transformers
+
+    network = getattr(transformers, f"{kind}TextModel").from_pretrained(folders[folder]).eval()
+    loaded = load("siglip", f"encoder.model={folders[folder]}")
+    ids = loaded.tokenizer(["a photo"], padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
+    assert ids.shape == (1, 16)
+    with torch.no_grad():
+        wanted = network(input_ids=ids).pooler_output.numpy()
+    found = loaded.encode_texts(["A photo", "a photo"])
+    np.testing.assert_allclose(found, np.repeat(wanted, 2, axis=0), atol=1e-5)
+
+
+def test_siglip2_gets_its_patches_in_transformers_order() -> None:
+    from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
+
+    from uce.plugins.encoders.siglip import _patches
+
+    pixels = np.random.default_rng(0).random((1, 3, 16, 24), dtype=np.float32)
+    found = _patches(torch.from_numpy(pixels), 8)
+    np.testing.assert_array_equal(found["pixel_values"][0].numpy(), convert_image_to_patches(pixels[0], 8))
+    assert found["spatial_shapes"].tolist() == [[2, 3]] and found["pixel_attention_mask"].sum() == 6
 
 
 def test_hub_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,7 +210,11 @@ def test_settings_reach_the_right_encoder(folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("names", "texts", "message"),
     [
-        (["clipp"], [], "unknown encoder 'clipp'; available: clip, dino, efficientnet-lite0. Did you mean 'clip'?"),
+        (
+            ["clipp"],
+            [],
+            "unknown encoder 'clipp'; available: clip, dino, efficientnet-lite0, siglip. Did you mean 'clip'?",
+        ),
         (["clip", "clip"], [], "--encoder clip is given twice"),
         (["clip", "dino"], ["encoder.model=x"], "2 encoders are chosen; say which, such as encoder.clip.model"),
         (["clip"], ["encoder.dino.model=x"], "unknown encoder 'dino'; available: clip"),

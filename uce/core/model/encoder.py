@@ -6,7 +6,7 @@ Legend: B pictures; D width of the features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,14 @@ class Encoder(Protocol):
 
     def encode(self, pictures: Sequence[RgbArray]) -> Features:
         """uint8 (H, W, 3) square pictures of any side -> float32 (B, D), of any length; cosines are taken of them."""
+
+
+@runtime_checkable
+class TextEncoder(Encoder, Protocol):
+    """An encoder that has `encode_texts`, too, and so can say how well a picture fits a prompt."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Features:
+        """Texts -> float32 (B, D), in the space of the pictures."""
 
 
 BATCH = 16
