@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from uce.core.flow.events import StageFinished, StageStarted
 from uce.core.flow.picture import Picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
+from uce.core.flow.sightings import Sighting, sightings_digest
 from uce.core.localisation.candidates import candidate_concepts, with_maps
 from uce.core.model.backbone import Backbone
 from uce.core.registry.host import Call
@@ -53,6 +55,7 @@ class Work:
         shared: where stage results are kept instead, together with those of other runs.
         seconds: what each stage took that was computed here.
         reused: what each stage took that another run had computed.
+        sightings: the concepts in further pictures, for the optimizer.
     """
 
     manager: Manager
@@ -63,6 +66,7 @@ class Work:
     shared: SharedStore | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, float] = field(default_factory=dict)
+    sightings: Sequence[Sighting] = ()
 
     @property
     def backbone(self) -> Backbone:
@@ -162,7 +166,7 @@ class Work:
     def optimize(self, plan: TokenPlan, concepts: Concepts) -> LearnedConcepts:
         """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
-        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
+        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens) + sightings_digest(self.sightings))
         given: dict[str, Any] = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
         learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
         self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
@@ -203,6 +207,7 @@ class Work:
             checkpoint_every=run.checkpoint_every,
             micro_batch=run.micro_batch,
             emit=self.manager.emit,
+            sightings=self.sightings,
         )
 
     def _stage(self, choice: Choice, kind: type[T], key: str, *, keep: bool = True, **arguments: Any) -> T:
