@@ -5,6 +5,7 @@ A folder is called in it as it was given, or by its last part where no other giv
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,21 @@ Same = str | Sequence[str] | Mapping[str, Mapping[str, int]]
 FORM = "write NAME=FOLDER:NUMBER,FOLDER:NUMBER, such as cup=A:0,B:2"
 
 
+Places = dict[str, dict[int, StoredConcept]]
+"""Token -> (number of the run -> the concept there)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Things:
     """Things that are seen in several pictures.
 
     Attributes:
         runs: the picture that shows every thing first, then the others as they were given.
-        places: token -> (number of the run in `runs` -> the concept there).
+        places: where each thing is, by number in `runs`.
     """
 
     runs: tuple[StoredRun, ...]
-    places: Mapping[str, Mapping[int, StoredConcept]]
+    places: Places
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -52,42 +57,37 @@ def read_things(folders: Sequence[str | Path], same: Same) -> Things:
         RunFolderError: a folder is no run's, or has no picture.
     """
     labels = [str(folder) for folder in folders]
-    runs = [read_source(Path(folder)) for folder in folders]
+    runs = [StoredRun(RunFolder(Path(folder))) for folder in folders]
+    for run in runs:
+        require_source(run)
     require_different(runs, labels)
     require_one_model(runs, labels)
-    said = _read(same)
-    places = {
-        token: {labels.index(label): number for label, number in _resolved(token, given, labels).items()}
-        for token, given in said.items()
-    }
-    _require_all_used(places, labels)
+    places: Places = {}
+    for token, said in _read(same).items():
+        numbers = {labels.index(label): number for label, number in _resolved(token, said, labels).items()}
+        places[token] = {n: _concept(runs[n], labels[n], token, number) for n, number in numbers.items()}
+    _require_used_once(places, labels)
     first = next((n for n in range(len(runs)) if all(n in seen for seen in places.values())), None)
     if first is None:
         raise ConfigError(_no_common(places, labels))
     order = [first, *(n for n in range(len(runs)) if n != first)]
-    found = {
-        token: {order.index(n): _concept(runs[n], labels[n], token, number) for n, number in seen.items()}
-        for token, seen in places.items()
-    }
-    things = Things(tuple(runs[n] for n in order), found)
-    _require_own(things, [labels[n] for n in order])
-    return things
+    ordered = {token: {order.index(n): one for n, one in seen.items()} for token, seen in places.items()}
+    return Things(tuple(runs[n] for n in order), ordered)
 
 
-def read_source(path: Path) -> StoredRun:
-    """A run with a picture and concepts.
+def require_source(run: StoredRun) -> None:
+    """Refuse a run without a picture or concepts.
 
     Raises:
         RunFolderError: the folder is no run's, unfinished, or holds imported tokens.
     """
-    run = StoredRun(RunFolder(path))
+    path = run.path
     if run.info.get("input") is None:
         raise RunFolderError(
             f"{path} holds imported tokens and no picture; give folders that uce run or uce localize wrote"
         )
     if not run.concepts:
         raise RunFolderError(f"{path} holds no concepts; run again with --overwrite")
-    return run
 
 
 def require_different(runs: Sequence[StoredRun], labels: Sequence[str]) -> None:
@@ -177,29 +177,24 @@ def _concept(run: StoredRun, label: str, token: str, number: int) -> StoredConce
     raise ConfigError(f"--same {token[1:-1]}: {label} has no concept {number}; found {found}")
 
 
-def _require_all_used(places: Mapping[str, Mapping[int, int]], labels: Sequence[str]) -> None:
+def _require_used_once(places: Places, labels: Sequence[str]) -> None:
+    """Refuse a concept that two things claim, and a folder of which no thing is."""
     for number, label in enumerate(labels):
-        if not any(number in seen for seen in places.values()):
+        owners: dict[int, str] = {}
+        for token, index in ((t, seen[number].index) for t, seen in places.items() if number in seen):
+            if index in owners:
+                raise ConfigError(
+                    f"--same: concept {index} of {label} is both {owners[index]} and {token}; give it to one of them"
+                )
+            owners[index] = token
+        if not owners:
             raise ConfigError(f"{label} is given and no --same names it; name one of its concepts, or leave it out")
 
 
-def _require_own(things: Things, labels: Sequence[str]) -> None:
-    """Refuse a concept that two things claim."""
-    for number, label in enumerate(labels):
-        owners: dict[int, str] = {}
-        for token, concept in things.shown(number).items():
-            if concept.index in owners:
-                raise ConfigError(
-                    f"--same: concept {concept.index} of {label} is both {owners[concept.index]} and {token}; "
-                    "give it to one of them"
-                )
-            owners[concept.index] = token
-
-
-def _no_common(places: Mapping[str, Mapping[int, int]], labels: Sequence[str]) -> str:
+def _no_common(places: Places, labels: Sequence[str]) -> str:
     """What to do where no picture shows all things: one command for each."""
     commands = [
-        learn_command([labels[n] for n in seen], {token: {labels[n]: k for n, k in seen.items()}})
+        learn_command([labels[n] for n in seen], {token: {labels[n]: one.index for n, one in seen.items()}})
         for token, seen in places.items()
     ]
     names = ", ".join(token[1:-1] for token in places)
@@ -213,7 +208,7 @@ def learn_command(folders: Sequence[str], places: Mapping[str, Mapping[str, int]
         places: token, or its name -> (folder -> number).
     """
     same = [
-        f"--same {name.strip('<>')}={','.join(f'{folder}:{number}' for folder, number in seen.items())}"
+        "--same " + shlex.quote(f"{name.strip('<>')}={','.join(f'{folder}:{k}' for folder, k in seen.items())}")
         for name, seen in places.items()
     ]
     return " ".join(["uce learn", *map(typed_path, map(Path, folders)), *same, "-o", out])

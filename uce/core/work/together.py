@@ -88,7 +88,13 @@ def write_things(folder: RunFolder, things: Things, config: Config, masks: Seque
     Args:
         masks: of every run token -> bool (H, W).
     """
-    facts: dict[str, Any] = {"command": command_line(), "started": now(), "finished": None, "versions": versions(), "stages": []}
+    facts: dict[str, Any] = {
+        "command": command_line(),
+        "started": now(),
+        "finished": None,
+        "versions": versions(),
+        "stages": [],
+    }
     own = {key: things.runs[0].info.get(key) for key in OWN}
     folder.update_run(status="running", mode="learn", **facts, **own, pictures=picture_rows(things))
     write_text(folder / "config.yaml", config.to_yaml())
