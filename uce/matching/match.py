@@ -23,7 +23,7 @@ from uce.matching.features import concept_features, likeness
 from uce.matching.pairing import Pair, assign, joined, learnable
 from uce.matching.sheet import confirm_sheet
 
-THRESHOLD = 0.9
+THRESHOLD = 0.875
 """Least score of a pair; chosen on composed scenes of validation objects (benchmarks/matching.py)."""
 
 

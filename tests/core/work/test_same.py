@@ -61,7 +61,7 @@ def test_a_folder_is_called_as_it_was_given_or_by_its_name(make: Callable[..., s
         (["Cup=a:0"], "token name 'Cup' is not allowed"),
         (["cup=a:0,b:0", "cat=a:0,x/b:0"], "concept 0 of a is both <cup> and <cat>; give it to one of them"),
         (["cup=a:0,b:0"], "x/b is given and no --same names it; name one of its concepts, or leave it out"),
-        ([], "several folders need --same, which says what is the same thing in them"),
+        ([], "--same names nothing; write NAME=FOLDER:NUMBER"),
         ({"cup": 3}, "--same cup: .* names no concepts; write NAME=FOLDER:NUMBER"),
         ({"cup": {"a": "0"}}, "--same cup: .* names no concepts"),
     ],

@@ -156,8 +156,7 @@ class Work:
 
     def initialize(self, concepts: Concepts, tokens: tuple[str, ...]) -> TokenPlan:
         """Stage four on `concepts`, named `tokens`."""
-        backbone, choice = self.backbone, self.config.initializer
-        key = self._plan_key(concepts, tokens)
+        backbone, choice, key = self.backbone, self.config.initializer, self._plan_key(concepts, tokens)
         plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.image)
         self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
         self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
@@ -167,8 +166,8 @@ class Work:
         """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
         key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens) + sightings_digest(self.sightings))
-        given: dict[str, Any] = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
-        learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
+        given: dict[str, Any] = {"plan": plan, "concepts": concepts, "backbone": self.backbone, "image": self.image}
+        learned = self._stage(choice, LearnedConcepts, key, **given)
         self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
 

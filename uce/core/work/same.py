@@ -132,9 +132,7 @@ def _read(same: Same) -> dict[str, list[tuple[str, int]]]:
             raise ConfigError(f"--same {name}: {shown(same)} names no concepts; {FORM}")
         said[token] = places
     if not said:
-        raise ConfigError(
-            f"several folders need --same, which says what is the same thing in them; {FORM}, or ask uce match"
-        )
+        raise ConfigError(f"--same names nothing; {FORM}, or ask uce match")
     return said
 
 

@@ -35,13 +35,25 @@ OWN = ("model", "device", "precision", "seed", "plugins", "input")
 
 
 def learn_together(
-    folders: Sequence[str | Path], same: Same, options: Options, out: Path, *, resume: bool, overwrite: bool
-) -> None:
-    """Learn one token per thing that `same` names, on the pictures of all runs that show it.
+    folders: Sequence[str | Path],
+    same: Same | None,
+    options: Options,
+    out: str | Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Path:
+    """Learn one token per thing that `same` names, on the pictures of all runs that show it; returns `out`.
 
     Raises:
         UceError: as `read_things`; a mask, an option or `out` cannot be used, or `out` was begun with other things.
     """
+    if same is None or out is None:
+        raise ConfigError(
+            "several folders need --same NAME=DIR:K,DIR:K, which says what is one thing in them, and -o DIR, the folder "
+            "to write; one folder takes neither; uce match proposes the line"
+        )
+    out = Path(out)
     if resume and overwrite:
         raise RunFolderError("--resume and --overwrite exclude each other; give one of them")
     if options.concepts or options.names:
@@ -57,9 +69,7 @@ def learn_together(
         if begun and folder.read_run().get("pictures") != picture_rows(things):
             raise RunFolderError(f"--resume: {out} was begun with other things; give those, or --overwrite")
         if not begun or not (folder / "concepts.json").is_file():
-            masks = [
-                _masks_of(things, number) for number in range(len(things.runs))
-            ]  # refused before anything is written
+            masks = [_masks_of(things, number) for number in range(len(things.runs))]  # refused before any writing
             folder.prepare(overwrite=overwrite or resume)
             write_things(folder, things, config, masks)
     try:
@@ -68,6 +78,7 @@ def learn_together(
         if not begun and folder.is_run and folder.read_run().get("status") == "localized":
             folder.discard()  # refused before it began
         raise
+    return out
 
 
 def picture_rows(things: Things) -> list[dict[str, Any]]:
