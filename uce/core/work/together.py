@@ -50,8 +50,8 @@ def learn_together(
     """
     if same is None or out is None:
         raise ConfigError(
-            "several folders need --same NAME=DIR:K,DIR:K, which says what is one thing in them, and -o DIR, the folder "
-            "to write; one folder takes neither; uce match proposes the line"
+            "several folders need --same NAME=DIR:K,DIR:K, which says what is one thing in them, and -o DIR, the "
+            "folder to write; one folder takes neither; uce match proposes the line"
         )
     out = Path(out)
     if resume and overwrite:
