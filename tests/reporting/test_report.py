@@ -261,7 +261,7 @@ def test_a_thing_from_several_pictures_is_shown_in_each(tmp_path: Path) -> None:
     from uce.core.files.writing import write_picture
     from uce.testing import tiny_run
 
-    run = uce.load(tiny_run(tmp_path / "run"))
+    run = tiny_run(tmp_path / "run")
     concept = run.concepts[0]
     picture, mask = np.full((20, 30, 3), 90, np.uint8), np.zeros((20, 30), bool)
     mask[4:12, 6:20] = True
