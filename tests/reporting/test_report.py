@@ -270,5 +270,6 @@ def test_a_thing_from_several_pictures_is_shown_in_each(tmp_path: Path) -> None:
     rows = [{"name": name, "digest": name, "concepts": {concept.token: 0}} for name in ("a.png", "kitchen.png")]
     run.folder.update_run(pictures=rows)
     text = uce.report(run.path).read_text(encoding="utf-8")
-    assert f"{concept.token} in kitchen.png".replace("<", "&lt;").replace(">", "&gt;") in text
+    name = f"{concept.token} ({concept.label})".replace("<", "&lt;").replace(">", "&gt;")
+    assert f"{name} in kitchen.png" in text
     assert "cp -r . ../again" in text and "in a.png" not in text
