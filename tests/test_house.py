@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("testing", "scaffold"),
     ("reporting",),
     ("api",),
-    ("evaluation",),
+    ("evaluation", "matching"),
     ("many",),
     ("ablation", "batching", "benchmarking"),
     ("comparing",),

@@ -28,6 +28,8 @@ _HOMES = {
     "push": "uce.api",
     "Library": "uce.tokens.library",
     "load": "uce.api",
+    "match": "uce.matching.match",
+    "Matches": "uce.matching.match",
     "draw": "uce.tokens.drawing",
     "evaluate": "uce.evaluation.evaluate",
     "benchmark": "uce.benchmarking.benchmark",
@@ -48,6 +50,7 @@ __all__ = [
     "Batch",
     "Concept",
     "Library",
+    "Matches",
     "Run",
     "Settings",
     "UceError",
@@ -64,6 +67,7 @@ __all__ = [
     "learn",
     "load",
     "localize",
+    "match",
     "model_path",
     "push",
     "report",
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
     from uce.core.hookspecs import hookimpl
     from uce.core.work.held import Concept, Run
     from uce.evaluation.evaluate import evaluate
+    from uce.matching.match import Matches, match
     from uce.reporting.report import report
     from uce.tokens.drawing import draw
     from uce.tokens.library import Library

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uce.core.files.pictures import PictureSource
     from uce.core.flow.arrays import ArrayLike
     from uce.core.flow.data import AttentionMaps, Concepts
+    from uce.core.work.same import Same
     from uce.tokens.exporting import Exported
     from uce.tokens.pushing import Pushed
 
@@ -112,19 +113,23 @@ def run(
 
 @public
 def learn(
-    folder: str | Path,
+    folder: str | Path | Run | Sequence[str | Path | Run],
     *,
+    same: Same | None = None,
+    out: str | Path | None = None,
     image: PictureSource | None = None,
     masks: Sequence[ArrayLike] | ArrayLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     **options: Unpack[FollowedOptions],
 ) -> Run:
-    """Learn a token for every mask as it lies in `folder`/masks now, or for masks that are given as arrays.
+    """Learn a token for every mask as it lies in `folder`/masks now, for masks given as arrays, or for what is `same`.
 
     Args:
         folder: what `localize` (or `run`) wrote; masks may have been edited, removed or added. With `image` and
-            `masks`, the run folder to write.
+            `masks`, the run folder to write. With `same`, all the runs or their folders.
+        same: one thing in several runs, {"cup": {"a": 0, "b": 2}} or ["cup=a:0,b:2"]; `match` proposes it. A folder is
+            called as it is given, or by its last part. `out` is the run folder to write then.
         image: the picture that `masks` belong to: path, PIL picture, or array (H, W[, 3 or 4]).
         masks: one per thing, (K, H, W) or K arrays (H, W) at the picture's size, boolean or whole numbers of which 0
             is outside; where two overlap, the later one keeps the pixels.
@@ -133,14 +138,21 @@ def learn(
         options: as `run`.
     """
     from uce.core.work.learning import learn_folder, learn_masks
+    from uce.core.work.together import learn_together
 
+    given = [folder] if isinstance(folder, str | Path | Run) else [*folder]
+    paths = [one.path if isinstance(one, Run) else Path(one) for one in given]
+    chosen, how = _options(options), {"resume": resume, "overwrite": overwrite}
+    if len(paths) != 1 or same is not None or out is not None:
+        return load(learn_together(paths, same, chosen, out, **how))
+    (path,) = paths
     if (image is None) != (masks is None):
         raise ConfigError("uce.learn: image and masks belong together; give both, or a folder that uce.localize wrote")
     if image is not None and masks is not None:
-        learn_masks(image, masks, _options(options), Path(folder), resume=resume, overwrite=overwrite)
-        return load(folder)
-    learn_folder(Path(folder), _options(options), resume=resume, overwrite=overwrite)
-    return load(folder)
+        learn_masks(image, masks, chosen, path, **how)
+    else:
+        learn_folder(path, chosen, **how)
+    return load(path)
 
 
 @public
@@ -282,15 +294,5 @@ def _options(options: FollowedOptions) -> Options:
     return Options.of({**given, "observers": (*given.get("observers", ()), *followed)})
 
 
-__all__ = [
-    "draw",
-    "export",
-    "generate",
-    "import_tokens",
-    "learn",
-    "load",
-    "localize",
-    "model_path",
-    "push",
-    "run",
-]
+__all__ = ["draw", "export", "generate", "import_tokens", "learn", "load", "localize", "model_path", "push",
+           "run"]  # fmt: skip

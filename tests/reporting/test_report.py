@@ -255,3 +255,21 @@ def test_runs_of_equal_loss_are_told_apart() -> None:
         next(line for line in drawn.splitlines() if f"stroke: {c}" in line) for c in ("#aa0000", "#00aa00")
     )
     assert "stroke-dasharray" not in first and "stroke-dasharray" in second
+
+
+def test_a_thing_from_several_pictures_is_shown_in_each(tmp_path: Path) -> None:
+    from uce.core.files.writing import write_picture
+    from uce.testing import tiny_run
+
+    run = tiny_run(tmp_path / "run")
+    concept = run.concepts[0]
+    picture, mask = np.full((20, 30, 3), 90, np.uint8), np.zeros((20, 30), bool)
+    mask[4:12, 6:20] = True
+    write_picture(run.path / "pictures" / "1.png", picture)
+    write_picture(run.path / "pictures" / f"1-{concept.index}.png", mask)
+    rows = [{"name": name, "digest": name, "concepts": {concept.token: 0}} for name in ("a.png", "kitchen.png")]
+    run.folder.update_run(pictures=rows)
+    text = uce.report(run.path).read_text(encoding="utf-8")
+    name = f"{concept.token} ({concept.label})".replace("<", "&lt;").replace(">", "&gt;")
+    assert f"{name} in kitchen.png" in text
+    assert "cp -r . ../again" in text and "in a.png" not in text

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from uce.commands import ablate, batch, doctor, measure, plugins, report, run, tokens, ui
+from uce.commands import ablate, batch, doctor, match, measure, plugins, report, run, tokens, ui
 from uce.core import logs
 from uce.version import __version__
 
@@ -41,5 +41,5 @@ def _root(
     logs.configure(-1 if quiet else verbose, log_json)
 
 
-for part in (measure, run, ablate, batch, tokens, report, ui, doctor, plugins):
+for part in (measure, run, match, ablate, batch, tokens, report, ui, doctor, plugins):
     part.register(app)

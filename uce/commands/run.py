@@ -62,15 +62,24 @@ def localize(image: Image, out: Out = None, json_: Json = False, **options: Any)
 
 @takes_run_options("model", "extractor", "clusterer", "refiner", "config", "preset")
 def learn(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `uce localize` wrote.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="What `uce localize` wrote; several with --same.")
+    ],
+    same: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR:K,...", help="One thing in several folders, such as cup=A:0,B:2; repeat."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="With --same: the run folder to write.")
+    ] = None,
     no_report: NoReport = False,
     tracker: Tracker = None,
     json_: Json = False,
     **options: Any,
 ) -> None:
-    """Learn a token for every mask as it lies in DIR/masks now."""
+    """Learn a token for every mask as it lies in DIR/masks now, or one for each thing that several folders show."""
     import uce
     from uce.terminal.runs import show_run
 
     options = {**run_options(options, json_, *writers(not no_report)), "tracker": tracker or []}
-    show_run(uce.learn(folder, **options), json_)
+    show_run(uce.learn(folders, same=same or None, out=out, **options), json_)

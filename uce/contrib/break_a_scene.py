@@ -30,6 +30,7 @@ class BreakASceneOptimizer:
     """Tokens, then the UNet, on random sets of concepts (Break-A-Scene): to compare with, or for closer likeness."""
 
     name = "break-a-scene"
+    several_pictures = True
 
     class Settings(uce.Settings):
         """The paper's numbers."""

@@ -41,6 +41,7 @@ _HOMES = {
     "Picture": "flow.picture",
     "read_picture": "flow.picture",
     "Settings": "flow.settings",
+    "Sighting": "flow.sightings",
     "hookimpl": "hookspecs",
     "train_weights": "model.abilities",
     "use_weights": "model.abilities",
@@ -107,6 +108,7 @@ __all__ = [
     "RunFolderError",
     "RunStarted",
     "Settings",
+    "Sighting",
     "StageFinished",
     "StageInputError",
     "StageStarted",
@@ -172,6 +174,7 @@ if TYPE_CHECKING:
     from uce.core.flow.jobs import lost as lost_outcome
     from uce.core.flow.picture import Picture, read_picture
     from uce.core.flow.settings import Settings
+    from uce.core.flow.sightings import Sighting
     from uce.core.hookspecs import hookimpl
     from uce.core.model.abilities import train_weights, use_weights
     from uce.core.model.attention import capture_attention

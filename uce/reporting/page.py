@@ -194,7 +194,9 @@ def _commands(material: Material) -> list[tuple[str, list[str]]]:
         found.append(("as it was typed", typed))
     if material.original is not None and material.config:
         repeat = ["uce run input.png --config config.yaml -o ../again"]
-        if info.get("mode") == "learn":
+        if info.get("pictures"):
+            repeat = ["cp -r . ../again", "uce learn ../again --overwrite"]
+        elif info.get("mode") == "learn":
             repeat = ["uce localize input.png --config config.yaml -o ../again", "cp masks/*.png ../again/masks/",
                       "uce learn ../again"]  # fmt: skip
         elif info.get("status") == "localized":

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from uce.core.runs.overlay import inner_point
 from uce.core.work.held import Concept
+from uce.core.work.sightings import mask_path, picture_path
 from uce.reporting import maps
 from uce.reporting.colors import readable
-from uce.reporting.html import data_uri, file_uri
+from uce.reporting.html import data_uri, file_uri, read_rgb
 from uce.reporting.material import Array, Material
 from uce.reporting.outline import svg_path
 
@@ -51,6 +53,7 @@ def concept_part(
         side_by_side.append(("source", uri, f"{name}: the part of the picture that shows it"))
         uri = data_uri(sheet.cut_out(mask).crop(around), budget.detail)
         side_by_side.append(("cut out", uri, f"{name}: the picture inside its mask"))
+    side_by_side += _elsewhere(material, concept, name, budget)
     if sheet is not None and (values := _map_of(material, concept, mask, sheet)) is not None:
         uri = data_uri(sheet.heat(values), budget.detail)
         pictures.append(("affinity", uri, f"where the cells of {name} attend, on average"))
@@ -82,6 +85,22 @@ def concept_part(
         "samples": [uri for uri in drawn if uri],
         "words": _words(material, concept),
     }
+
+
+def _elsewhere(material: Material, concept: Concept, name: str, budget: Budget) -> list[tuple[str, str, str]]:
+    """The thing cut out of the further pictures that it was learned from."""
+    found = []
+    for number, row in enumerate(material.info.get("pictures", [])):
+        photo = read_rgb(picture_path(material.run.folder, number)) if number else None
+        shown = read_rgb(mask_path(material.run.folder, number, concept.index)) if photo else None
+        if photo is None or shown is None or shown.size != photo.size:
+            continue
+        inside = np.asarray(shown.convert("L")) > 127
+        alone = Image.fromarray(np.where(inside[..., None], np.asarray(photo), np.uint8(255)))
+        where = str(row.get("name") or f"picture {number}")
+        uri = data_uri(alone.crop(shown.getbbox()), budget.detail)
+        found.append((where, uri, f"{name} in {where}"))
+    return found
 
 
 def _is_light(color: str) -> bool:

@@ -46,9 +46,7 @@ def test_what_is_not_finite(value: float) -> None:
 
 def test_booleans_are_not_guessed() -> None:
     assert as_booleans(np.array([True, False]), "masks", 1).tolist() == [True, False]
-    with pytest.raises(
-        StageInputError, match=r"masks must be boolean, found torch\.uint8; compare it"
-    ):
+    with pytest.raises(StageInputError, match=r"masks must be boolean, found torch\.uint8; compare it"):
         as_booleans(torch.ones(2, dtype=torch.uint8), "masks", 1)
 
 

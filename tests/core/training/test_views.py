@@ -73,3 +73,19 @@ def test_an_empty_mask_sees_the_whole_picture(mini):
     image = read_picture(np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8), mini.picture_side)
     made = Views.make(mini, concepts, image, 0, 0.8)
     assert torch.allclose(made.latents[0], made.latents[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_pictures_take_turns_among_those_that_show_the_concepts(zoomed):
+    both, first_only = torch.ones(2, 2, 4, 4), torch.ones(2, 2, 4, 4)
+    first_only[:, 1] = 0
+    per = 3 if zoomed else 1  # the whole picture, and a view of each concept
+    pictures = [Views(torch.zeros(per, 2, 1, 4, 4), masks.expand(per, -1, -1, -1, -1)) for masks in (both, first_only)]
+    views = Views.of_all(pictures)
+    assert views.num_pictures == 2 and views.per_picture == per
+    own = [1, 2, 0] if zoomed else [0, 0, 0]
+    prompts = [(2,), (1,), (0, 1)]  # row 2 is a split token of concept 0
+    assert views.seen(prompts, turn=0) == own
+    assert views.seen(prompts, turn=1) == [own[0] + per, *own[1:]]
+    assert views.seen(prompts, turn=2) == own
+    assert pictures[0].seen(prompts, turn=1) == own

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from uce.core.flow.sightings import Sighting
 
 
 class Checkpoint(Protocol):
@@ -44,6 +46,7 @@ class Context:
         checkpoint_every: optimiser updates between two saves; 0 never.
         micro_batch: prompts per UNet pass; 0 lets the stage choose by memory.
         emit: tells observers about an event of `uce.core.flow.events`.
+        sightings: the same concepts in further pictures, for optimizers that say `several_pictures = True`.
     """
 
     seed: int = 0
@@ -53,6 +56,7 @@ class Context:
     checkpoint_every: int = 0
     micro_batch: int = 0
     emit: Callable[[Any], None] = lambda event: None
+    sightings: Sequence[Sighting] = ()
 
     def derived_seed(self, salt: str = "") -> int:
         """A 63-bit seed from the run's seed, the stage and `salt`."""

@@ -21,6 +21,7 @@ _RUN: Mapping[str, tuple[type, ...]] = {
     "shrunk": _LIST,
     "sources": _LIST,
     "warnings": _LIST,
+    "pictures": _LIST,
 }
 
 
@@ -39,6 +40,9 @@ def check_run(document: Mapping[str, Any], path: Path) -> None:
     for warning in document.get("warnings", []):
         if not isinstance(warning, str):
             raise _damaged(path, "warnings", warning)
+    for row in document.get("pictures", []):
+        if not (isinstance(row, dict) and isinstance(row.get("digest"), str) and _numbers(row.get("concepts"))):
+            raise _damaged(path, "pictures", row)
     for key in ("width", "height"):
         size = (document.get("input") or {}).get(key, 1)
         if type(size) is not int or size < 1:
@@ -87,6 +91,11 @@ def check_concepts(document: Any, path: Path) -> None:
     tokens = [entry["token"] for entry in document["concepts"]]
     if len(set(indexes)) != len(indexes) or len(set(tokens)) != len(tokens):
         raise _damaged(path, "index or token twice", indexes)
+
+
+def _numbers(concepts: Any) -> bool:
+    """Whether it is {token: number}."""
+    return isinstance(concepts, dict) and all(type(number) is int for number in concepts.values())
 
 
 def _damaged(path: Path, key: str, value: Any) -> RunFolderError:

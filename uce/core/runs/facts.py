@@ -51,7 +51,8 @@ def token_facts(info: Mapping[str, Any], token: str, label: str | None, licence:
     """What a token's file says about itself: no folder of this machine, nothing that changes from call to call.
 
     Args:
-        info: run.json. What an imported file said of itself stands in its `sources` and goes on.
+        info: run.json. What an imported file said of itself stands in its `sources` and goes on; a token that was
+            learned from several pictures names them all, the run's own first.
         label, licence: None leaves them to that.
     """
     source: Mapping[str, Any] = next((row for row in info.get("sources") or [] if row.get("token") == token), {})
@@ -59,6 +60,7 @@ def token_facts(info: Mapping[str, Any], token: str, label: str | None, licence:
     model = info.get("model") or {}
     name = str(model.get("name", ""))
     local = Path(name).is_absolute() or exists(Path(name))
+    pictures = [row["digest"] for row in info.get("pictures") or [] if token in row["concepts"]]
     return {
         "format": 1,
         "uce": str(said.get("uce") or (info.get("versions") or {}).get("uce", "")),
@@ -68,6 +70,7 @@ def token_facts(info: Mapping[str, Any], token: str, label: str | None, licence:
         "picture": (info.get("input") or {}).get("digest") or said.get("picture"),
         "label": label or said.get("label"),
         "licence": licence or said.get("licence") or LICENCE,
+        **({"pictures": pictures} if pictures else {}),
     }
 
 

@@ -32,7 +32,7 @@ _FILES = ("run.json", "config.yaml", "concepts.json", "overlay.png", "input.png"
           "history.csv", "weights.safetensors", "report.html", "error.txt", "evaluation.json")  # fmt: skip
 TENSORBOARD, TENSORBOARD_SUFFIX = "tensorboard", "tfevents"
 _FOLDERS = {"masks": "png", "tokens": "safetensors", "samples": "png", "stages": "safetensors", "evaluation": "png",
-            TENSORBOARD: TENSORBOARD_SUFFIX}  # fmt: skip  # and what is in them
+            "pictures": "png", TENSORBOARD: TENSORBOARD_SUFFIX}  # fmt: skip  # and what is in them
 _PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # what `write_bytes` leaves where it is killed
 
 

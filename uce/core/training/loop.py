@@ -1,6 +1,6 @@
 """The training loop of masked denoising: which prompts an update shows, and at which rate it learns.
 
-What does not change is done once (all views of the picture and their mirror images are encoded first).
+What does not change is done once (all views of the pictures and their mirror images are encoded first).
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def train(
             column `extra` of history.csv. See `uce.core.training.extras`.
         weights: what of the model trains too; see `uce.core.model.tuning`.
         schedule: which prompts every update sees; None: the paper's, as `options` say.
+        context: its `sightings` show the concepts in further pictures: prompts then see the pictures in turn.
         alignment: what the attention term compares, and how; its `prepare` is called.
 
     Raises:
@@ -121,7 +122,8 @@ class Training(UpdateLoop):
     def step(self, update: Update) -> Tensor:
         prompts = [self._prompt(rows) for rows in update.prompts]
         draws = self.objective.draws(self.context, update)
-        terms = self.objective.backward(self.rows, prompts, update.prompts, draws, update.phase == "split")
+        split = update.phase == "split"
+        terms = self.objective.backward(self.rows, prompts, update.prompts, draws, split, update.step)
         options, share, scale = self.options, self._share(update), self.objective.scale
         if options.train_tokens:
             self.rows.update(self.rate * share, options.weight_decay, options.clip, scale)
@@ -152,9 +154,14 @@ class Training(UpdateLoop):
         return self.prompts[rows]
 
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:
-        backbone = self.backbone
-        views = Views.make(backbone, concepts, image, self.options.margin, self.options.zoom)
-        alignment = None
-        if self.options.attention_weight > 0 and self.options.steps > 0:
-            alignment = self.alignment.prepare(backbone, concepts, backbone.tokenize(""), self.options)
-        return Objective(backbone, self.options, views, alignment, self.micro_batch, self.extra_loss)
+        backbone, options = self.backbone, self.options
+        pictures = [(image, concepts), *((one.image, one.concepts) for one in self.context.sightings)]
+        views = Views.of_all(
+            [Views.make(backbone, found, one, options.margin, options.zoom) for one, found in pictures]
+        )
+        alignments: list[Alignment] = []
+        if options.attention_weight > 0 and options.steps > 0:
+            probe = backbone.tokenize("")
+            alignments = [self.alignment.prepare(backbone, found, probe, options) for _, found in pictures]
+        first, others = (alignments[0], alignments[1:]) if alignments else (None, ())
+        return Objective(backbone, options, views, first, self.micro_batch, self.extra_loss, others)

@@ -72,6 +72,7 @@ class Objective:
         alignment: None where the attention term has no weight: then no attention map is kept.
         micro_batch: prompts per UNet pass.
         extra_loss: a plugin's own term, or None.
+        elsewhere: the alignment with the maps of each further picture.
     """
 
     backbone: Backbone
@@ -80,6 +81,7 @@ class Objective:
     alignment: Alignment | None
     micro_batch: int
     extra_loss: ExtraLoss | None = None
+    elsewhere: Sequence[Alignment] = ()
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -107,7 +109,13 @@ class Objective:
         return Draws(times(self.backbone, timesteps), noise, flips)
 
     def backward(
-        self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws, split: bool
+        self,
+        rows: TokenRows,
+        prompts: Sequence[Prompt],
+        shown: Sequence[tuple[int, ...]],
+        draws: Draws,
+        split: bool,
+        turn: int = 0,
     ) -> Tensor:
         """Add the gradient of the update's loss to the rows.
 
@@ -115,6 +123,7 @@ class Objective:
             prompts: P prompts, whose slots are token rows.
             shown: the rows that each shows.
             split: whether the contrastive term counts.
+            turn: by which pictures take turns, where there are several.
 
         Returns:
             detached, (number of terms,): unweighted but for the total.
@@ -128,7 +137,7 @@ class Objective:
         for start in range(0, len(prompts), self.micro_batch):
             part = slice(start, start + self.micro_batch)
             chunk = Draws(draws.timesteps[part], draws.noise[part], draws.flips[part])
-            mse, attention, extra = self.losses(rows, prompts[part], shown[part], chunk)
+            mse, attention, extra = self.losses(rows, prompts[part], shown[part], chunk, turn)
             loss = (mse + self.options.attention_weight * attention + extra) / len(prompts)
             (loss * self.scale).backward()  # type: ignore[no-untyped-call]
             terms += torch.stack([mse.detach(), attention.detach(), extra.detach()]) / len(prompts)
@@ -140,28 +149,34 @@ class Objective:
         return torch.stack([mse, attention, contrastive, extra, total + extra])
 
     def losses(
-        self, rows: TokenRows, prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], draws: Draws
+        self,
+        rows: TokenRows,
+        prompts: Sequence[Prompt],
+        shown: Sequence[tuple[int, ...]],
+        draws: Draws,
+        turn: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One UNet pass: masked squared error, alignment and extra loss, each summed over the prompts.
 
-        Only prompts that see the whole picture are aligned: that is where the concepts' maps are.
+        Only prompts that see a whole picture are aligned, each with that picture's maps.
         """
         device = self.views.latents.device
-        seen = self.views.seen(shown)
+        seen, per_picture = self.views.seen(shown, turn), self.views.per_picture
         timesteps, noise, flips = (_move(x, device) for x in (draws.timesteps, draws.noise, draws.flips.long()))
         view_B = _move(torch.tensor(seen), device)
         latents_BChw = self.views.latents[view_B, flips]
         noisy = self.backbone.add_noise(latents_BChw, noise, timesteps)
         conditioning = self.backbone.encode_prompts(prompts, rows.vectors)
         attention = torch.zeros((), device=device)
-        if self.alignment is None or all(seen):
+        if self.alignment is None or all(view % per_picture for view in seen):
             prediction = self.backbone.predict(noisy, timesteps, conditioning)
         else:
             columns_BM, pairs = token_columns(prompts, shown, draws.flips.tolist(), rows.num_concepts)
             with self.backbone.capture(self.alignment.capture(columns_BM)) as maps:
                 prediction = self.backbone.predict(noisy, timesteps, conditioning)
-            whole = [pair for pair in pairs if seen[pair[0]] == 0]
-            attention = self.alignment.losses(maps, whole).sum()
+            for picture, alignment in enumerate((self.alignment, *self.elsewhere)):
+                whole = [pair for pair in pairs if seen[pair[0]] == picture * per_picture]
+                attention = attention + alignment.losses(maps, whole).sum() if whole else attention
         mask_B1hw = _move(self._shown(shown, rows.num_concepts), device)
         union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.views.masks[view_B, flips]).clamp(max=1)[:, None]
         target = self.backbone.target(latents_BChw, noise, timesteps)

@@ -29,7 +29,8 @@ def training_identity(
     settings: str, plan: TokenPlan, concepts: Concepts, backbone: Backbone, image: Picture, context: Context
 ) -> str:
     """What a checkpoint must belong to: a hash of `settings` and of everything that a training starts from."""
-    learned_from = (*plan.starts.values(), concepts.masks, concepts.maps, image.pixels)
+    learned_from = [*plan.starts.values(), concepts.masks, concepts.maps, image.pixels]
+    learned_from += [tensor for sighting in context.sightings for tensor in sighting.tensors]
     return identity_of(settings, learned_from, context, backbone)
 
 

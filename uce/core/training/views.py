@@ -1,15 +1,16 @@
-"""What a training looks at: the whole picture and, where asked for, an enlarged view of every concept.
+"""What a training looks at: every whole picture and, where asked for, an enlarged view of every concept in it.
 
 A thing that fills a tenth of the picture is a few latent cells, too few to learn a shape from. In a view of its own it
 has most of them (our own; the paper shows the whole picture only).
 
-Legend: K concepts; V views: 1, or 1 + K; C, h, w latent.
+Legend: K concepts; P pictures; V views: P, or P * (1 + K); C, h, w latent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,13 +75,15 @@ class Views:
     """What stays the same in every update.
 
     Attributes:
-        latents: float32 (V, 2, C, h, w): each view and its mirror image. View 0 is the whole picture, view 1 + k shows
-            concept k enlarged.
+        latents: float32 (V, 2, C, h, w): each view and its mirror image. Of every picture the first view is the whole
+            picture, view 1 + k shows concept k enlarged.
         masks: float (V, 2, K, h, w) in {0, 1}: the concepts in each view, as they are and mirrored.
+        num_pictures: P; more than one where the same concepts are seen in several.
     """
 
     latents: Tensor
     masks: Tensor
+    num_pictures: int = 1
 
     @classmethod
     def make(cls, backbone: Backbone, concepts: Concepts, image: Picture, margin: int, zoom: float) -> Views:
@@ -102,15 +105,42 @@ class Views:
         masks = torch.stack([widen_masks(resize_masks(view, grid), margin) for view in cells]).to(latents.device)
         return cls(latents.reshape(-1, 2, *latents.shape[1:]), torch.stack([masks, masks.flip(-1)], dim=1))
 
-    def seen(self, shown: Sequence[tuple[int, ...]]) -> list[int]:
-        """The view that each prompt sees: its concept's own where it shows one and there are views, else 0.
+    @classmethod
+    def of_all(cls, pictures: Sequence[Views]) -> Views:
+        """Those of several pictures as one."""
+        latents, masks = torch.cat([one.latents for one in pictures]), torch.cat([one.masks for one in pictures])
+        return cls(latents, masks, len(pictures))
+
+    @property
+    def per_picture(self) -> int:
+        return len(self.latents) // self.num_pictures
+
+    def seen(self, shown: Sequence[tuple[int, ...]], turn: int = 0) -> list[int]:
+        """The view that each prompt sees: its concept's own where it shows one and there are views, else a whole
+        picture.
 
         Args:
             shown: token rows of each prompt; the concept of a row is `row % K`.
+            turn: pictures take turns by it.
         """
-        count = self.masks.shape[2]
-        alone = len(self.latents) > 1
-        return [1 + rows[0] % count if alone and len(rows) == 1 else 0 for rows in shown]
+        count, views = self.masks.shape[2], []
+        for rows in shown:
+            first = self._picture([row % count for row in rows], turn) * self.per_picture
+            views.append(first + (1 + rows[0] % count if self.per_picture > 1 and len(rows) == 1 else 0))
+        return views
+
+    def _picture(self, concepts: Sequence[int], turn: int) -> int:
+        """Whose turn it is among the pictures that show most of the concepts."""
+        if self.num_pictures == 1:
+            return 0
+        there = self._there[:, list(concepts)].sum(dim=1)
+        candidates = (there == there.max()).nonzero().flatten().tolist()
+        return int(candidates[turn % len(candidates)])
+
+    @cached_property
+    def _there(self) -> Tensor:
+        """bool (P, K) on the CPU: which picture shows which concept."""
+        return self.masks[:: self.per_picture, 0].flatten(2).any(dim=2).cpu()
 
 
 def _enlarged(concepts: Concepts, image: Picture, zoom: float) -> list[tuple[npt.NDArray[np.uint8], Tensor]]:

@@ -124,9 +124,9 @@ def _measure(attention: AttentionMaps, masks: torch.Tensor, pixel_masks: torch.T
     return Concepts(masks, maps, saliency_scores(masks, attention.saliency), pixel_masks)
 
 
-def _restore_untouched(folder: RunFolder, concepts: Concepts, stems: list[str]) -> Concepts:
+def _restore_untouched(folder: RunFolder, concepts: Concepts, stems: list[str], slot: str = "concepts") -> Concepts:
     """Rows whose mask file nobody changed are taken from the localisation, so that nothing is lost by rounding."""
-    key, earlier = StageCache(folder / "stages").find("concepts") or ("", None)
+    key, earlier = StageCache(folder / "stages").find(slot) or ("", None)
     if not isinstance(earlier, Concepts) or earlier.pixel_masks is None:
         return concepts
     rows = {index: row for row, index in enumerate(key.split(","))}

@@ -34,6 +34,7 @@ from uce.core.work.models import backbone_for, settle_micro_batch
 from uce.core.work.opening import begin, recorded
 from uce.core.work.pipeline import Work
 from uce.core.work.shrinking import shrinking
+from uce.core.work.sightings import read_sightings, require_several
 
 
 def run_picture(source: PictureSource, options: Options, out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -129,6 +130,7 @@ def learn_folder(path: Path, options: Options, *, resume: bool, overwrite: bool)
 
 def _learn_masks(work: Work) -> None:
     concepts, indexes, tokens, left_out = _masks_as_they_lie(work)
+    work = dataclasses.replace(work, sightings=read_sightings(work, indexes, tokens))
     write_localisation(work, concepts, indexes, tokens, keep=left_out)
     learn_concepts(work, concepts, indexes, tokens)
 
@@ -151,6 +153,8 @@ def _open(folder: RunFolder, options: Options, *, resume: bool, overwrite: bool)
     if resume and info.get("status") != "localized":
         require_same(options.completed(manager, stored), config, folder.path)
     check_names(config.run.names, config.run.concepts)
+    if len(info.get("pictures", [])) > 1:
+        require_several(config.optimizer)
     _masks(folder, (info["input"]["height"], info["input"]["width"]))  # refuse bad masks before the model is loaded
     backbone = backbone_for(manager, config)
     config = settle_micro_batch(config, backbone)

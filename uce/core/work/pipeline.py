@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from uce.core.flow.names import Named
 from uce.core.flow.picture import Picture
 from uce.core.flow.run_settings import what_to_lower
 from uce.core.flow.serial import StageData, content_digest
+from uce.core.flow.sightings import Sighting, sightings_digest
 from uce.core.localisation.candidates import candidate_concepts, with_maps
 from uce.core.model.backbone import Backbone
 from uce.core.registry.host import Call
@@ -55,6 +57,7 @@ class Work:
         seconds: what each stage took that was computed here.
         reused: what each stage took that another run had computed.
         names: what the model would call each concept; None before they are found, or where it can give no names.
+        sightings: the concepts in further pictures, for the optimizer.
     """
 
     manager: Manager
@@ -66,6 +69,7 @@ class Work:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, float] = field(default_factory=dict)
     names: list[Named] | None = None
+    sightings: Sequence[Sighting] = ()
 
     @property
     def backbone(self) -> Backbone:
@@ -155,8 +159,7 @@ class Work:
 
     def initialize(self, concepts: Concepts, tokens: tuple[str, ...]) -> TokenPlan:
         """Stage four on `concepts`, named `tokens`."""
-        backbone, choice = self.backbone, self.config.initializer
-        key = self._plan_key(concepts, tokens)
+        backbone, choice, key = self.backbone, self.config.initializer, self._plan_key(concepts, tokens)
         plan = self._stage(choice, TokenPlan, key, concepts=concepts, backbone=backbone, image=self.image)
         self._require(choice, len(plan.tokens) == len(concepts), "tokens", len(concepts))
         self._require(choice, set(plan.starts) == set(backbone.encoders), "starts for the encoders", backbone.encoders)
@@ -165,9 +168,9 @@ class Work:
     def optimize(self, plan: TokenPlan, concepts: Concepts) -> LearnedConcepts:
         """Stage five, from what `initialize` gave for the same concepts."""
         choice = self.config.optimizer
-        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens))
-        given: dict[str, Any] = {"concepts": concepts, "backbone": self.backbone, "image": self.image}
-        learned = self._stage(choice, LearnedConcepts, key, plan=plan, **given)
+        key = self._key(choice, upstream=self._plan_key(concepts, plan.tokens) + sightings_digest(self.sightings))
+        given: dict[str, Any] = {"plan": plan, "concepts": concepts, "backbone": self.backbone, "image": self.image}
+        learned = self._stage(choice, LearnedConcepts, key, **given)
         self._require(choice, learned.tokens == plan.tokens, "tokens", plan.tokens)
         return learned
 
@@ -206,6 +209,7 @@ class Work:
             checkpoint_every=run.checkpoint_every,
             micro_batch=run.micro_batch,
             emit=self.manager.emit,
+            sightings=self.sightings,
         )
 
     def _stage(self, choice: Choice, kind: type[T], key: str, *, keep: bool = True, **arguments: Any) -> T:

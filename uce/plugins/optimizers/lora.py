@@ -22,6 +22,7 @@ class LoraOptimizer:
     """Learns tokens, then LoRA weights of the UNet: closer likeness than tokens alone, for a model file on top."""
 
     name = "lora"
+    several_pictures = True
 
     class Settings(DenoisingSettings):
         """Numbers of the training. Those of the first phase are the preset `default`'s."""

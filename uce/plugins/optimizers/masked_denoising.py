@@ -20,6 +20,7 @@ class MaskedDenoisingOptimizer:
     """
 
     name = "masked-denoising"
+    several_pictures = True
 
     class Settings(DenoisingSettings):
         """Numbers of the training."""
