@@ -110,7 +110,8 @@ def _groups(
 
     if _paths(run, "all", settings.text(tokens), digest, settings)[settings.seed].is_file():
         return {"all": tokens}
-    rows = fitting_groups(run.backbone(device, plugin), tokens, settings.prompt)
+    longest = max(len(vectors) for own in run.tokens().values() for vectors in own.values())
+    rows = fitting_groups(run.backbone(device, plugin), tokens, settings.prompt, longest)
     if len(rows) == 1:
         return {"all": tokens}
     return {f"all{number}": [tokens[row] for row in group] for number, group in enumerate(rows)}
