@@ -170,8 +170,9 @@ def generate(
         out: a folder for the pictures; None writes none.
         options: `concepts` (["beach-trip:asset0=cup"], from the library or a run folder), `library` (its folder),
             `count` (pictures per prompt, from seeds `seed`, `seed` + 1, ...), `seed`, `steps`, `guidance`, `negative`,
-            `scheduler`, `into` and `mask` (a photo, and white where to draw in it), `device`, `plugin`; with `out` also
-            `grid` and `heat`. `uce.tokens.drawing.draw` describes them all.
+            `scheduler`, `into` and `mask` (a photo, and white where to draw in it), `regions`, `layout` and `like`
+            (each token in a region of its own), `device`, `plugin`; with `out` also `grid` and `heat`.
+            `uce.tokens.drawing.draw` describes them all.
 
     Raises:
         ConfigError: a token in a prompt that nobody brings, or one that two bring.

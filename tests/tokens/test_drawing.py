@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 
 import uce
+from uce.core.config.options import Options
 from uce.core.model.backbone import LayerMap
 from uce.core.model.heat import TokenHeat, paint_heat
+from uce.core.model.regions import Regions
 from uce.core.model.schedulers import SCHEDULERS, make_scheduler
 from uce.core.runs.contact_sheet import Tile, contact_sheet
+from uce.core.work.models import backbone_for
 from uce.tokens.editing import Edit
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -206,3 +209,61 @@ def test_contact_sheet_holds_long_texts_and_missing_pictures() -> None:
     wide, tall = Image.new("RGB", (300, 20), "red"), Image.new("RGB", (3, 90), "blue")
     sheet = contact_sheet([("word " * 60, [Tile(wide, "x" * 200, "note"), Tile(None, "none")]), ("", [Tile(tall, "")])])
     assert sheet.width == 16 + 2 * 240 and sheet.getpixel((16 + 112, sheet.height - 130)) == (0, 0, 255)
+
+
+# Several things without blending
+
+
+def test_each_token_acts_in_its_own_region(cli: Cli, run: Path, tmp_path: Path) -> None:
+    """Found or given, regions change the picture; a prompt of one token is drawn as ever."""
+    prompt = "a photo of <cup> next to <cat>"
+    (plain,) = draw(cli, run, tmp_path / "plain", prompt)
+    (found,) = draw(cli, run, tmp_path / "found", prompt, "--regions")
+    (again,) = draw(cli, run, tmp_path / "again", prompt, "--regions")
+    layout = tmp_path / "layout.json"
+    layout.write_text('{"<cup>": [0, 0, 0.5, 1], "<cat>": [0.5, 0, 1, 1]}')
+    (given,) = draw(cli, run, tmp_path / "given", prompt, "--layout", layout)
+    assert Image.open(found).text["regions"] == "<cup>, <cat>"  # type: ignore[attr-defined]
+    assert "regions" not in Image.open(plain).text  # type: ignore[attr-defined]
+    assert found.read_bytes() == again.read_bytes()
+    pixels = [np.asarray(Image.open(path)).tobytes() for path in (plain, found, given)]
+    assert len(set(pixels)) == 3
+    alone = [draw(cli, run, tmp_path / name, "a photo of <cup>", *more)[0] for name, more in
+             (("one", ()), ("two", ("--regions",)))]  # fmt: skip
+    assert np.array_equal(*(np.asarray(Image.open(path)) for path in alone))
+
+
+def test_regions_refuse(cli: Cli, run: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    mask = tmp_path / "mask.png"
+    for path in (photo, mask):
+        Image.new("RGB", (64, 64), "white").save(path)
+    text = "regions are of a whole picture that is drawn as it is; leave {} out, or the regions"
+    assert text.format("--heat") in refused(cli, run, tmp_path / "x", "a <cup>", "--regions", "--heat")
+    assert text.format("--into") in refused(
+        cli, run, tmp_path / "x", "a <cup>", "--regions", "--into", photo, "--mask", mask
+    )
+    missing = tmp_path / "none.yaml"
+    assert f"--layout {missing}: No such file" in refused(cli, run, tmp_path / "x", "a <cup>", "--layout", missing)
+    assert "was imported: it has no picture" in refused(cli, run, tmp_path / "x", "a <cup>", "--like", run)
+
+
+@pytest.mark.parametrize("kind", ["tiny_pipeline_xl", "tiny_flux", "tiny_sd3"])
+def test_every_kind_of_model_draws_in_regions(request: pytest.FixtureRequest, kind: str) -> None:
+    """Whether text is summed up, guidance embedded or attention joint: regions ask only for predictions."""
+    options = Options.of({"model": str(request.getfixturevalue(kind))})
+    manager = options.manager()
+    backbone: Any = backbone_for(manager, options.resolve(manager))
+    side = backbone.latent_side
+    left = (torch.arange(side) < side // 2).float().expand(side, side)
+    plain, whole, both = (
+        backbone.generate(["a cup and a dog"], seeds=[1], steps=2, **more)[0]
+        for more in (
+            {},
+            {"regions": Regions({"cup": torch.ones(side, side), "dog": torch.zeros(side, side)})},
+            {"regions": Regions({"cup": left, "dog": 1 - left})},
+        )
+    )
+    (cup,) = backbone.generate(["a cup"], seeds=[1], steps=2)
+    assert np.abs(np.asarray(whole, int) - np.asarray(cup, int)).max() <= 1, "one region that is all of the picture"
+    assert not np.array_equal(plain, both)

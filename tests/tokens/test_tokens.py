@@ -284,6 +284,25 @@ def test_import_reads_every_layout(cli: Cli, done: Path, tiny_pipeline: Path, tm
         assert torch.equal(first.embedding, wanted), layout
 
 
+def test_tokens_of_several_vectors_leave_in_every_layout_and_come_back(
+    done: Path, tiny_pipeline: Path, tmp_path: Path
+) -> None:
+    settings = [QUICK[i + 1] for i, flag in enumerate(QUICK) if flag == "--set"]
+    settings += ["initializer.vectors=3", "initializer.split_tokens=2", "run.samples=0"]
+    run = uce.run(done.parent / "scene.png", tmp_path / "run", model=str(tiny_pipeline), clusterer="kmeans",
+                  refiner="none", set=settings)  # fmt: skip
+    first = run.concepts[0]
+    assert first.embedding.shape == (3, 16) and len({row.sum().item() for row in first.embedding}) == 3
+    stem = first.token.strip("<>")
+    (stored,) = load_file(tmp_path / "run" / "tokens" / f"{stem}.safetensors").values()
+    assert torch.equal(stored, first.embedding)
+    for to in ("diffusers", "a1111", "comfyui", "hub-folder"):
+        made = uce.export(run, to, tmp_path / to, concepts=[0])
+        files = [made.folder / file for file in made.files if Path(file).suffix in (".safetensors", ".pt")]
+        back = uce.import_tokens(files[0], tmp_path / f"back-{to}", model=str(tiny_pipeline))
+        assert torch.equal(back.concepts[0].embedding, first.embedding), to
+
+
 def test_imported_tokens_draw_like_the_run_they_came_from(
     cli: Cli, done: Path, tiny_pipeline: Path, tmp_path: Path
 ) -> None:

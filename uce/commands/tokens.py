@@ -12,6 +12,7 @@ from uce.commands import completion as complete
 from uce.commands.options import OUTPUT, ConceptList, Device, Json, Names, PluginFiles, Precision, Set, indexes, words
 
 TOKENS, LOOKS, EDITING = "Which tokens", "What is drawn", "Painting into a photo"
+PLACES = "Several things without blending"
 
 Library = Annotated[
     Path | None,
@@ -86,6 +87,18 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE", help="White where to paint, at the photo's size.", rich_help_panel=EDITING),
     ] = None,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Each token acts in a region of its own.", rich_help_panel=PLACES)
+    ] = False,
+    layout: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON or YAML: token or word to box (0 to 1: x0, y0, x1, y1) or mask.",
+                     rich_help_panel=PLACES),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Tokens act where this run's picture has them.", rich_help_panel=PLACES),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="M", help="Another model of the tokens' family; default: the run's own.",
@@ -104,7 +117,7 @@ def generate(
         paths = draw(
             texts, folder or [], out, concepts=concept or [], library=library, count=count, seed=seed, steps=steps,
             guidance=guidance, negative=negative, scheduler=scheduler, grid=grid, heat=heat, into=into, mask=mask,
-            model=model, device=device, plugin=plugin or [],
+            regions=regions, layout=layout, like=like, model=model, device=device, plugin=plugin or [],
         ).paths  # fmt: skip
     print(json.dumps([str(path) for path in paths]) if json_ else "\n".join(map(str, paths)))
 

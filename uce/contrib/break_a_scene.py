@@ -158,7 +158,7 @@ def train_sets(
     from uce.core import train
     from uce.core.training import fitting_groups
 
-    largest = len(fitting_groups(backbone, plan.tokens, options.template)[0]) if plan.tokens else 0
+    largest = len(fitting_groups(backbone, plan.tokens, options.template, plan.num_vectors)[0]) if plan.tokens else 0
     return train(
         plan,
         concepts,

@@ -50,6 +50,8 @@ _HOMES = {
     "Capture": "model.backbone",
     "Conditioning": "model.backbone",
     "Inpainting": "model.backbone",
+    "Part": "model.regions",
+    "Regions": "model.regions",
     "LayerMap": "model.backbone",
     "Prompt": "model.backbone",
     "Encoder": "model.encoder",
@@ -99,10 +101,12 @@ __all__ = [
     "NothingFoundError",
     "OutOfMemoryError",
     "Outcome",
+    "Part",
     "Picture",
     "PictureFinished",
     "PluginError",
     "Prompt",
+    "Regions",
     "RgbArray",
     "RunFinished",
     "RunFolderError",
@@ -182,6 +186,7 @@ if TYPE_CHECKING:
     from uce.core.model.encoder import Encoder, Features
     from uce.core.model.joint import capture_joint_attention, capture_joint_features, joint_layer_names
     from uce.core.model.reading import read_attention, to_grid, to_saliency
+    from uce.core.model.regions import Part, Regions
     from uce.core.model.tuning import TrainedWeights, Tuning
     from uce.core.registry.manager import Manager, load_manager
     from uce.core.runs.stored import StoredConcept, StoredRun

@@ -198,7 +198,8 @@ def _together(drawer: Drawer, tokens: Sequence[str]) -> list[tuple[tuple[int, ..
     everyone = tuple(range(len(tokens))), Wanted("all", settings.text(tokens), settings.count)
     if drawer.paths(everyone[1])[0].is_file():
         return [everyone]
-    rows = fitting_groups(drawer.run.backbone(drawer.device, drawer.plugin), tokens, settings.prompt)
+    longest = max(len(vectors) for own in drawer.run.tokens().values() for vectors in own.values())
+    rows = fitting_groups(drawer.run.backbone(drawer.device, drawer.plugin), tokens, settings.prompt, longest)
     if len(rows) == 1:
         return [everyone]
     return [

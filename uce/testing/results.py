@@ -131,7 +131,7 @@ def _encoders(what: str, tensors: Any, backbone: Any) -> Iterator[Finding]:
         return
     for encoder, tensor in tensors.items():
         width = backbone.embedding_table(encoder).shape[1]
-        if tensor.shape[2] != width or tensor.shape[1] < 1:
+        if tensor.shape[-1] != width or tensor.shape[1] < 1:
             yield (
                 "vectors of the encoder's width",
                 f"{what}[{encoder!r}] is {tuple(tensor.shape)}, the encoder's vectors have {width} numbers",

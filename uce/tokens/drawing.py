@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uce.core.config.keywords import Names, public
 from uce.core.errors import ConfigError, ModelError, RunFolderError, unknown_name
-from uce.core.files.writing import exists
 from uce.core.model.abilities import use_weights
 from uce.core.model.kinship import word_on_model
 from uce.core.model.schedulers import DEFAULT_SCHEDULER, require_scheduler
 from uce.core.runs.folder import RunFolder
 from uce.core.work.held import Run
 from uce.core.work.models import my_turn
+from uce.tokens.drawn import facts_of, write_grid, write_heat, write_pictures
 from uce.tokens.gathering import Owned, gather, require_fit, trained_weights
+from uce.tokens.layout import Layout, placed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,6 +57,9 @@ def draw(
     heat: bool = False,
     into: Any = None,
     mask: Any = None,
+    regions: bool = False,
+    layout: Layout | str | Path | None = None,
+    like: str | Path | Run | None = None,
     model: str | Path | None = None,
     device: str | None = None,
     plugin: Names = (),
@@ -77,6 +80,10 @@ def draw(
         heat: also write for every picture where each token of its prompt worked.
         model: another one of the same family to draw with; None: the first run's own.
         into, mask: a photo, and a picture of its size that is white where to draw in it.
+        regions: every token of a prompt acts in a region of its own, found in the first denoising steps.
+        layout: where words or tokens act, or a JSON or YAML file of it: word -> (x0, y0, x1, y1) in parts of the
+            picture, a mask (a file, or an array that is above 127 inside), or None (found). See `uce.tokens.layout`.
+        like: a run, whose tokens act where their masks lie in its picture.
 
     Raises:
         ConfigError: a token in a prompt that nobody brings, one that two bring, or an unknown scheduler.
@@ -92,6 +99,10 @@ def draw(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file; give a folder with -o")
     edit = _edit(into, mask, heat)
+    places = placed(tokens, texts, regions=regions, layout=layout, like=like)
+    if places is not None and (edit is not None or heat):
+        other = "--heat" if heat else "--into"
+        raise ConfigError(f"regions are of a whole picture that is drawn as it is; leave {other} out, or the regions")
     weights = trained_weights(tokens)
     pairs = [(text, seed + number) for text in texts for number in range(count)]
     with my_turn():
@@ -101,6 +112,8 @@ def draw(
         how = _how(backbone, steps, guidance, negative, scheduler)
         if edit is not None:
             how["into"] = edit.prepare(backbone)
+        if places is not None:
+            how["regions"] = places.on(backbone)
         _require_offered(backbone, how)
         with use_weights(backbone, weights):
             pictures, maps = _pictures(backbone, tokens, pairs, how, heat=heat and folder is not None)
@@ -108,14 +121,14 @@ def draw(
         pictures = [edit.paste(picture) for picture in pictures]
     if folder is None:
         return Drawn(pictures)
-    facts = _facts(
+    facts = facts_of(
         backbone, tokens, how, how.get("scheduler", getattr(backbone, "usual_drawing", {}).get("scheduler", scheduler))
     )
-    paths = _write(folder, pairs, pictures, facts)
+    paths = write_pictures(folder, pairs, pictures, facts)
     if grid:
-        paths.append(_write_grid(folder, texts, pairs, pictures, facts))
+        paths.append(write_grid(folder, texts, pairs, pictures, facts))
     if heat:
-        paths += _write_heat(paths, pairs, pictures, maps, facts)
+        paths += write_heat(paths, pairs, pictures, maps, facts)
     return Drawn(pictures, paths)
 
 
@@ -207,91 +220,3 @@ def _pictures(
 
     both = [draw_with_heat(backbone, text, vectors, seeds=[seed], **how) for text, seed in pairs]
     return [picture for picture, _ in both], [maps for _, maps in both]
-
-
-def _facts(backbone: Any, tokens: Sequence[Owned], how: Mapping[str, Any], scheduler: str) -> dict[str, str]:
-    """Text chunks that all pictures share: no folder of this machine, nothing that changes from call to call."""
-    from uce.version import __version__
-
-    name = str(backbone.model)
-    owners = {one.token: f"{Path(one.owner).name}:{one.own.strip('<>')}" for one in tokens}
-    return {
-        "tokens": json.dumps(owners, sort_keys=True),
-        "model": Path(name).name if exists(Path(name)) else name,
-        "model fingerprint": str(backbone.fingerprint),
-        "steps": str(how["steps"]),
-        "guidance": str(how["guidance"]),
-        "scheduler": scheduler,
-        "negative prompt": str(how.get("negative", "")),
-        "Software": f"uce {__version__}",
-    }
-
-
-def _write(
-    folder: Path, pairs: Sequence[tuple[str, int]], pictures: Sequence[Image.Image], facts: Mapping[str, str]
-) -> list[Path]:
-    from uce.core.files.writing import write_picture
-
-    paths: list[Path] = []
-    for (text, seed), picture in zip(pairs, pictures, strict=True):
-        paths.append(_free_name(folder, f"{_stem(text)}-s{seed}"))
-        write_picture(paths[-1], picture, {"prompt": text, "seed": str(seed), **facts})
-    return paths
-
-
-def _write_grid(
-    folder: Path,
-    texts: Sequence[str],
-    pairs: Sequence[tuple[str, int]],
-    pictures: Sequence[Image.Image],
-    facts: Mapping[str, str],
-) -> Path:
-    """A row for every prompt, a column for every seed; one picture per prompt: all side by side."""
-    from uce.core.files.writing import write_picture
-    from uce.core.runs.contact_sheet import Tile, contact_sheet
-
-    count = len(pairs) // len(texts)
-    tiles = [
-        Tile(picture, f"seed {seed}" if count > 1 else text, f"seed {seed}" if count == 1 else "")
-        for (text, seed), picture in zip(pairs, pictures, strict=True)
-    ]
-    width = count if count > 1 else 4
-    rows = [
-        (text if count > 1 else "", tiles[start : start + width])
-        for start, (text, _) in list(enumerate(pairs))[::width]
-    ]
-    path = _free_name(folder, "grid")
-    write_picture(path, contact_sheet(rows), {"prompt": "\n".join(texts), **facts})
-    return path
-
-
-def _write_heat(
-    paths: Sequence[Path],
-    pairs: Sequence[tuple[str, int]],
-    pictures: Sequence[Image.Image],
-    maps: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, str],
-) -> list[Path]:
-    """Beside every picture with tokens in its prompt: the picture, and where each token worked."""
-    from uce.core.files.writing import write_picture
-    from uce.core.model.heat import paint_heat
-    from uce.core.runs.contact_sheet import Tile, contact_sheet
-
-    written = []
-    for path, (text, seed), picture, heat in zip(paths, pairs, pictures, maps, strict=False):
-        if heat:
-            tiles = [Tile(picture, f"seed {seed}"), *(Tile(paint_heat(picture, h), t) for t, h in heat.items())]
-            written.append(_free_name(path.parent, f"{path.stem}-heat"))
-            write_picture(written[-1], contact_sheet([(text, tiles)]), {"prompt": text, "seed": str(seed), **facts})
-    return written
-
-
-def _stem(text: str) -> str:
-    """A name from the prompt's letters and digits."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"
-
-
-def _free_name(folder: Path, stem: str) -> Path:
-    """An earlier picture is never replaced."""
-    names: Iterator[str] = (f"{stem}{'' if n == 1 else f'-{n}'}.png" for n in range(1, 1_000_000))
-    return next(folder / name for name in names if not (folder / name).exists())

@@ -96,11 +96,13 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: plan(starts={"clip": torch.zeros(2, 4)}), "starts['clip'] must have 3 axes, found shape (2, 4)"),
     (
         lambda: plan(starts={"clip": torch.zeros(3, 1, 4)}),
-        "starts['clip'] must be (2, S, d) with the same S for every text encoder, found (3, 1, 4)",
+        "starts['clip'] must be (2, S, d), or (.., n, d) for n vectors, "
+        "with the same S and n everywhere, found (3, 1, 4)",
     ),
     (
         lambda: plan(starts={"clip_l": torch.zeros(2, 1, 4), "clip_g": torch.zeros(2, 2, 8)}),
-        "starts['clip_g'] must be (2, S, d) with the same S for every text encoder, found (2, 2, 8)",
+        "starts['clip_g'] must be (2, S, d), or (.., n, d) for n vectors, "
+        "with the same S and n everywhere, found (2, 2, 8)",
     ),
     (lambda: plan(starts={"clip": torch.full((2, 1, 4), NAN)}), "starts['clip'] holds values that are not finite"),
     (lambda: plan(merge_step=-1), "merge_step must not be negative, found -1"),

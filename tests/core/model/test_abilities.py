@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from uce.core import ModelError, Tuning
-from uce.core.model.abilities import train_weights, use_weights
+from uce.core.model.abilities import read_prompt, train_weights, use_weights
 from uce.testing import tiny_backbone
 
 PLAIN: Any = SimpleNamespace(model="plain")
@@ -32,3 +32,11 @@ def test_without_weights_nothing_is_asked(weights: dict[str, torch.Tensor] | Non
 def test_those_that_can_are_asked() -> None:
     with train_weights(tiny_backbone(), Tuning()) as trained:
         assert trained.parameters
+
+
+def test_a_word_of_several_vectors() -> None:
+    """Those that read one per token say so; where each word has one, nothing more is asked of them."""
+    backbone = tiny_backbone()
+    assert read_prompt(backbone, "a <cup>", {"<cup>": [3]}).positions(3)
+    with pytest.raises(ModelError, match=r"reads one vector per token .* use initializer\.vectors=1"):
+        read_prompt(backbone, "a <cup>", {"<cup>": [3, 4]})

@@ -78,3 +78,17 @@ def test_limit_shortens_long_rows_and_leaves_the_others():
     assert torch.allclose(rows.vectors["clip"].detach(), torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
     rows.limit({})
     assert rows.vectors["clip"].requires_grad
+
+
+def test_a_token_of_several_vectors_has_a_row_for_each_and_keeps_them_apart_when_splits_merge() -> None:
+    starts = torch.arange(2 * 3 * 4).float().reshape(2, 3, 4, 1).repeat(1, 1, 1, 5)  # K = 2, S = 3, n = 4
+    rows = TokenRows({"clip": starts}, "cpu")
+    assert rows.num_rows == 24 and rows.merged_rows == 8
+    for split in range(3):
+        for concept in range(2):
+            own = rows.vectors["clip"].detach()[rows.slots(split * 2 + concept)]
+            assert torch.equal(own, starts[concept, split])
+    rows.merge()
+    merged = rows.of_concepts(rows.vectors)["clip"]
+    assert merged.shape == (2, 4, 5) and torch.equal(merged, starts.mean(dim=1))
+    assert torch.equal(rows.vectors["clip"].detach()[rows.slots(1)], starts.mean(dim=1)[1])

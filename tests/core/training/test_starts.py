@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from uce.core import Context
-from uce.core.training.starts import concept_tokens, random_starts
+from uce.core.training.starts import concept_tokens, random_starts, ranked_starts
 from uce.testing import tiny_backbone
 
 
@@ -42,3 +42,17 @@ def test_more_starts_than_words_repeat_them() -> None:
     backbone = tiny_backbone()
     wanted = backbone.embedding_table("clip").shape[0] + 10
     assert random_starts(backbone, wanted, 1, Context(seed=0))["clip"].shape[0] == wanted
+
+
+def test_several_vectors_are_distinct_words_too() -> None:
+    backbone = tiny_backbone()
+    starts = random_starts(backbone, 2, 2, Context(seed=1), 3)["clip"]
+    assert starts.shape[:3] == (2, 2, 3) and len(torch.unique(starts.flatten(0, 2), dim=0)) == 12
+
+
+def test_ranked_words_each_split_begins_with_one_of_the_best() -> None:
+    words = {"clip": torch.arange(8.0)[:, None]}
+    order = torch.tensor([[5, 1, 0, 2, 3, 4, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]])
+    assert ranked_starts(words, order, 2)["clip"][..., 0].tolist() == [[5, 1], [7, 6]]
+    several = ranked_starts(words, order, 2, 3)["clip"][..., 0]
+    assert several.tolist() == [[[5, 0, 3], [1, 2, 4]], [[7, 5, 3], [6, 4, 2]]]

@@ -16,7 +16,7 @@ def test_one_start_per_concept_and_encoder():
     backbone = SimpleNamespace(
         encoders=tuple(tables), tokenize=lambda text: Prompt(text, ids, ids, {}), embedding_table=tables.__getitem__
     )
-    plan = RandomInitializer().uce_initialize_tokens([None] * 3, backbone, Context())
+    plan = RandomInitializer().uce_initialize_tokens([None] * 3, backbone, RandomInitializer.Settings(), Context())
     assert {encoder: tuple(starts.shape) for encoder, starts in plan.starts.items()} == {
         "clip_l": (3, 1, 4),
         "clip_g": (3, 1, 6),

@@ -12,9 +12,21 @@ import torch
 from pydantic import ValidationError
 
 from uce.core import Concepts, Context, LearnedConcepts, StageInputError, Step, TokenPlan
+from uce.core.flow.context import Checkpoint
 from uce.core.training.rows import TokenRows
+from uce.plugins.initializers.nearest_words import NearestWordsInitializer
+from uce.plugins.initializers.random import RandomInitializer
 from uce.plugins.initializers.split_merge import SplitMergeInitializer
+from uce.plugins.initializers.word_search import WordSearchInitializer
+from uce.plugins.initializers.words import WordsInitializer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
+from uce.testing.doubles import tiny_concepts, tiny_picture
+
+INITIALIZERS = {
+    plugin.name: plugin
+    for plugin in (NearestWordsInitializer, RandomInitializer, SplitMergeInitializer, WordSearchInitializer,
+                   WordsInitializer)
+}  # fmt: skip
 
 
 def learn(doubles: Any, backbone: Any = None, concepts: Concepts | None = None, **given: Any) -> LearnedConcepts:
@@ -280,3 +292,48 @@ def test_norm_limit_keeps_tokens_as_short_as_words(doubles, fake):
     learned = learn(doubles, learning_rate=0.5, norm_limit=1.0)
     assert learned.embeddings[fake.encoders[0]].norm(dim=-1).max() <= longest * (1 + 1e-5)
     assert learn(doubles, learning_rate=0.5).embeddings[fake.encoders[0]].norm(dim=-1).max() > longest
+
+
+class SeveralVectors(Checkpoint):
+    """Interrupts after update 4, once."""
+
+    state: Any = None
+    stopped = False
+
+    def load(self) -> Any:
+        return self.state
+
+    def save(self, tensors: Any, values: Any) -> None:
+        type(self).state = dict(tensors), dict(values)
+        if values["update"] == 4 and not self.stopped:
+            type(self).stopped = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", sorted(INITIALIZERS))
+def test_several_vectors_stand_in_a_row_in_every_prompt(doubles, tiny_backbone, name):
+    concepts, picture = tiny_concepts((16, 16)), tiny_picture(side=tiny_backbone.picture_side)
+    settings = {"vectors": 2} | ({"words": ["cup"]} if name == "words" else {})
+    given = {"concepts": concepts, "backbone": tiny_backbone, "context": Context(stage="initializer")}
+    if name in ("word-search", "nearest-words"):
+        settings |= {"candidates": 6, "noise_levels": 1}
+        given["image"] = picture
+    plugin = INITIALIZERS[name]
+    plan = plugin().uce_initialize_tokens(**given, settings=plugin.Settings(**settings))
+    assert plan.num_vectors == 2 and plan.starts["clip"].shape == (3, plan.num_splits, 2, 16)
+    learned = learn(doubles, tiny_backbone, concepts, plan=plan, picture=picture, steps=2, merge_step=1,
+                    learning_rate=0.1)  # fmt: skip
+    assert learned.embeddings["clip"].shape == (3, 2, 16)
+    assert not torch.equal(learned.embeddings["clip"], plan.starts["clip"].mean(dim=1)), "nothing was learned"
+    assert not torch.equal(learned.embeddings["clip"][:, 0], learned.embeddings["clip"][:, 1])
+
+
+def test_several_vectors_of_an_interrupted_training(doubles, tiny_backbone):
+    concepts, picture = tiny_concepts((16, 16)), tiny_picture(side=tiny_backbone.picture_side)
+    settings = SplitMergeInitializer.Settings(split_tokens=2, vectors=2)
+    plan = SplitMergeInitializer().uce_initialize_tokens(concepts, tiny_backbone, settings, Context())
+    given = {"plan": plan, "picture": picture, "steps": 2, "merge_step": 1, "checkpoint_every": 1}
+    whole = learn(doubles, tiny_backbone, concepts, **given)
+    with pytest.raises(KeyboardInterrupt):
+        learn(doubles, tiny_backbone, concepts, checkpoint=SeveralVectors(), **given)
+    assert raw(learn(doubles, tiny_backbone, concepts, checkpoint=SeveralVectors(), **given)) == raw(whole)

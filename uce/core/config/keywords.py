@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -87,6 +87,9 @@ class DrawOptions(TypedDict, total=False):
     heat: bool
     into: Any
     mask: Any
+    regions: bool
+    layout: Mapping[str, Any] | Name | None
+    like: Any
     model: Name | None
     device: str | None
     plugin: Names

@@ -208,7 +208,8 @@ class TokenPlan:
 
     Attributes:
         tokens: K concept tokens such as "<asset0>".
-        starts: per text encoder float32 (K, S, d), the S split tokens each concept starts from (S = 1: no splitting).
+        starts: per text encoder float32 (K, S, d), the S split tokens each concept starts from (S = 1: no splitting);
+            (K, S, n, d) where a concept has n vectors that stand in a row in its place.
         merge_step: the step before which split tokens train apart; 0 where S = 1.
         labels: a name per concept, to be shown as such ("" where there is none); None where the initializer knows none.
         nearest: words per concept that fit it best, best first, which may be wrong; None where it looks for none.
@@ -236,15 +237,16 @@ class TokenPlan:
             if len(self.labels) != len(self.tokens):
                 raise StageInputError(f"labels must hold {len(self.tokens)} words, found {len(self.labels)}")
         starts = {
-            encoder: as_floats(value, f"starts[{encoder!r}]", 3).float() for encoder, value in self.starts.items()
+            encoder: as_floats(value, f"starts[{encoder!r}]", 4 if getattr(value, "ndim", 3) == 4 else 3).float()
+            for encoder, value in self.starts.items()
         }
         if not starts:
             raise StageInputError("starts is empty; give one (K, S, d) tensor per text encoder")
         for encoder, value in starts.items():
-            if value.shape[0] != len(self.tokens) or value.shape[1] != next(iter(starts.values())).shape[1]:
+            if value.shape[0] != len(self.tokens) or value.shape[1:-1] != next(iter(starts.values())).shape[1:-1]:
                 raise StageInputError(
-                    f"starts[{encoder!r}] must be ({len(self.tokens)}, S, d) with the same S for every text encoder, "
-                    f"found {tuple(value.shape)}"
+                    f"starts[{encoder!r}] must be ({len(self.tokens)}, S, d), or (.., n, d) for n vectors, with the "
+                    f"same S and n everywhere, found {tuple(value.shape)}"
                 )
         if self.merge_step < 0:
             raise StageInputError(f"merge_step must not be negative, found {self.merge_step}")
@@ -254,6 +256,12 @@ class TokenPlan:
     def num_splits(self) -> int:
         """S, the split tokens per concept."""
         return int(next(iter(self.starts.values())).shape[1])
+
+    @property
+    def num_vectors(self) -> int:
+        """n, the vectors that stand in a row for one concept."""
+        start = next(iter(self.starts.values()))
+        return int(start.shape[2]) if start.ndim == 4 else 1
 
 
 @dataclass(frozen=True, eq=False)

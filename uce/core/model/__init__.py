@@ -41,6 +41,10 @@ _HOMES = {
     "underscored": "lora_names",
     "AttentionSettings": "map_settings",
     "MapSettings": "map_settings",
+    "joined": "regions",
+    "parts_of": "regions",
+    "seen_by": "regions",
+    "regions_of": "region_search",
     "DEFAULT_SCHEDULER": "schedulers",
     "draws_noise": "schedulers",
     "make_scheduler": "schedulers",
@@ -93,6 +97,7 @@ __all__ = [
     "grid_of",
     "is_lora",
     "is_lora_name",
+    "joined",
     "joint_attention",
     "joint_layers",
     "likeness",
@@ -104,13 +109,16 @@ __all__ = [
     "nameable",
     "noised",
     "normalize_rows",
+    "parts_of",
     "read_joint_maps",
     "read_maps",
+    "regions_of",
     "replayed",
     "require_readable",
     "resolve_dtype",
     "resolve_timestep",
     "saliency_from",
+    "seen_by",
     "text_attention",
     "underscored",
     "vocabulary_words",
@@ -146,6 +154,8 @@ if TYPE_CHECKING:
     from uce.core.model.latents import encode_picture
     from uce.core.model.lora_names import is_lora, is_lora_name, lora_header, underscored
     from uce.core.model.map_settings import AttentionSettings, MapSettings
+    from uce.core.model.region_search import regions_of
+    from uce.core.model.regions import joined, parts_of, seen_by
     from uce.core.model.schedulers import DEFAULT_SCHEDULER, draws_noise, make_scheduler
     from uce.core.model.tuning import (
         LORA_DOWN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from uce.core.model.tuning import TrainedWeights, Tuning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from uce.core.model.backbone import Backbone
+    from uce.core.model.backbone import Backbone, Prompt
 
 
 @contextmanager
@@ -48,6 +48,25 @@ def _offered(backbone: Backbone, method: str) -> Any:
             f"model '{backbone.model}' comes from a backbone without {method}, so only tokens can be learned with it; "
             "use --optimizer masked-denoising"
         )
+    return found
+
+
+def read_prompt(backbone: Backbone, text: str, slots: Mapping[str, Sequence[int]]) -> Prompt:
+    """`backbone.tokenize` where every word of `slots` stands for those learned vectors in a row.
+
+    Raises:
+        ModelError: a word stands for several, and the backbone has no `tokenize_multi`.
+        StageInputError: the text is longer than the model reads.
+    """
+    if all(len(rows) == 1 for rows in slots.values()):
+        return backbone.tokenize(text, {word: rows[0] for word, rows in slots.items()})
+    several = getattr(backbone, "tokenize_multi", None)
+    if several is None:
+        raise ModelError(
+            f"model '{backbone.model}' comes from a backbone that reads one vector per token (it has no "
+            "tokenize_multi); use initializer.vectors=1"
+        )
+    found: Prompt = several(text, slots)
     return found
 
 

@@ -262,8 +262,9 @@ class Backbone(Protocol):
         """One PIL picture per prompt, each from its own seed (same seed, same picture, whatever the batch).
 
         A backbone may also take these, which are given only where the user asked for them: `negative` (text that
-        guidance leads away from), `scheduler` (a name of `uce.core.model.schedulers`) and `into` (an `Inpainting`: draw
-        only within its mask; after every step the rest is the given picture at that step's noise).
+        guidance leads away from), `scheduler` (a name of `uce.core.model.schedulers`), `into` (an `Inpainting`: draw
+        only within its mask; after every step the rest is the given picture at that step's noise) and `regions`
+        (`uce.core.Regions`: each word in a region of its own; `uce.core.model` has what it takes).
 
         Args:
             on_step: called after every denoising step with its number, from 1, and the number of all.

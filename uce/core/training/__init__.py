@@ -25,6 +25,7 @@ _HOMES = {
     "fitting_groups": "schedule",
     "concept_tokens": "starts",
     "random_starts": "starts",
+    "ranked_starts": "starts",
     "resize_masks": "views",
     "masked_errors": "word_scores",
     "word_attention": "word_scores",
@@ -45,6 +46,7 @@ __all__ = [
     "merged",
     "plan_from",
     "random_starts",
+    "ranked_starts",
     "require_one_place",
     "resize_masks",
     "training_identity",
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from uce.core.training.options import require_one_place
     from uce.core.training.phases import Phases, merged, plan_from, training_identity
     from uce.core.training.schedule import Update, UpdatePlan, fitting_groups
-    from uce.core.training.starts import concept_tokens, random_starts
+    from uce.core.training.starts import concept_tokens, random_starts, ranked_starts
     from uce.core.training.views import resize_masks
     from uce.core.training.word_scores import masked_errors, word_attention
 

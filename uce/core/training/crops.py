@@ -25,7 +25,7 @@ from uce.core.files.masks import mask_box
 from uce.core.flow.context import Context
 from uce.core.flow.data import Concepts, TokenPlan
 from uce.core.flow.picture import Picture, read_picture
-from uce.core.model.abilities import times
+from uce.core.model.abilities import read_prompt, times
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.model.latents import encode_with_mirror
 from uce.core.training.objective import Draws
@@ -122,7 +122,10 @@ class CropTraining(UpdateLoop):
         self.rate = options.learning_rate * rate_unit(backbone, options.rate_unit)
         self.latents = self._encode(pixels_K)
         self.prompts = [
-            [backbone.tokenize(template.format(token), {token: k}) for template in options.templates]
+            [
+                read_prompt(backbone, template.format(token), {token: self.rows.slots(k)})
+                for template in options.templates
+            ]
             for k, token in enumerate(plan.tokens)
         ]
 

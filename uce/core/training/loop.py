@@ -12,6 +12,7 @@ from torch import Tensor
 from uce.core.flow.context import Context
 from uce.core.flow.data import Concepts, LearnedConcepts, TokenPlan
 from uce.core.flow.picture import Picture
+from uce.core.model.abilities import read_prompt
 from uce.core.model.backbone import Backbone, Prompt
 from uce.core.training.alignment import Alignment
 from uce.core.training.extras import ExtraLoss, Rate, checked_rate
@@ -39,7 +40,7 @@ def train(
     schedule: UpdatePlan | None = None,
     alignment: type[Alignment] = Alignment,
 ) -> LearnedConcepts:
-    """Learn one vector per concept and text encoder, and the model's `weights` where they are given.
+    """Learn one vector per concept and text encoder, or as many as the plan has, and the model's `weights` where given.
 
     Args:
         plan: starting vectors. Split starts train apart while an update's phase is "split", then are averaged.
@@ -103,7 +104,7 @@ class Training(UpdateLoop):
         self.slope, self.extra_loss = extras
         self.prompts: dict[tuple[int, ...], Prompt] = {}
         self.schedule = schedule or paper_schedule(
-            plan, options, fitting_groups(backbone, plan.tokens, options.template)
+            plan, options, fitting_groups(backbone, plan.tokens, options.template, plan.num_vectors)
         )
         # A coordinate's unit is a deviation of words along its axis.
         unit = 1.0 if options.word_axes else rate_unit(backbone, options.rate_unit)
@@ -149,8 +150,8 @@ class Training(UpdateLoop):
     def _prompt(self, rows: tuple[int, ...]) -> Prompt:
         """The prompt that shows token rows; tokenised once."""
         if rows not in self.prompts:
-            words = {self.plan.tokens[row % len(self.plan.tokens)]: row for row in rows}
-            self.prompts[rows] = self.backbone.tokenize(self.options.template.format(" and ".join(words)), words)
+            words = {self.plan.tokens[row % len(self.plan.tokens)]: self.rows.slots(row) for row in rows}
+            self.prompts[rows] = read_prompt(self.backbone, self.options.template.format(" and ".join(words)), words)
         return self.prompts[rows]
 
     def _objective(self, concepts: Concepts, image: Picture) -> Objective:

@@ -171,12 +171,12 @@ class Objective:
         if self.alignment is None or all(view % per_picture for view in seen):
             prediction = self.backbone.predict(noisy, timesteps, conditioning)
         else:
-            columns_BM, pairs = token_columns(prompts, shown, draws.flips.tolist(), rows.num_concepts)
+            columns_BM, pairs = token_columns(prompts, shown, draws.flips.tolist(), rows)
             with self.backbone.capture(self.alignment.capture(columns_BM)) as maps:
                 prediction = self.backbone.predict(noisy, timesteps, conditioning)
             for picture, alignment in enumerate((self.alignment, *self.elsewhere)):
                 whole = [pair for pair in pairs if seen[pair[0]] == picture * per_picture]
-                attention = attention + alignment.losses(maps, whole).sum() if whole else attention
+                attention = attention + alignment.losses(maps, whole).sum() / rows.num_vectors if whole else attention
         mask_B1hw = _move(self._shown(shown, rows.num_concepts), device)
         union_B1hw = torch.einsum("bk,bkhw->bhw", mask_B1hw, self.views.masks[view_B, flips]).clamp(max=1)[:, None]
         target = self.backbone.target(latents_BChw, noise, timesteps)
@@ -200,23 +200,24 @@ class Objective:
 
     def _contrastive(self, rows: TokenRows) -> Tensor:
         """Mean over text encoders."""
-        labels = torch.arange(rows.num_rows, device=self.views.latents.device) % rows.num_concepts
+        # Of a concept's several vectors each has partners of its own: they need not be alike.
+        labels = torch.arange(rows.num_rows, device=self.views.latents.device) % rows.merged_rows
         each = [supervised_contrastive(x, labels, self.options.temperature) for x in rows.vectors.values()]
         return torch.stack(each).mean()
 
 
 def token_columns(
-    prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], flips: Sequence[bool], num_concepts: int
+    prompts: Sequence[Prompt], shown: Sequence[tuple[int, ...]], flips: Sequence[bool], rows: TokenRows
 ) -> tuple[Tensor, list[tuple[int, int, int, int]]]:
-    """Text positions of the shown tokens, (B, M) padded with each prompt's first, and the pairs to align.
+    """Text positions of the shown tokens' vectors, (B, M) padded with each prompt's first, and the pairs to align.
 
     Raises:
         StageInputError: the picture attends to no token, since the model reads only a summary of its text encoder.
     """
-    width = max(len(rows) for rows in shown)
+    width = max(map(len, shown)) * rows.num_vectors
     columns, pairs = [], []
-    for i, (prompt, rows) in enumerate(zip(prompts, shown, strict=True)):
-        places = [prompt.positions(row) for row in rows]
+    for i, (prompt, own) in enumerate(zip(prompts, shown, strict=True)):
+        places = [prompt.positions(slot) for row in own for slot in rows.slots(row)]
         if not all(places):
             raise StageInputError(
                 "the picture attends to no position of this token, since the model reads only a summary of that text "
@@ -224,7 +225,8 @@ def token_columns(
             )
         positions = [place[0] for place in places]
         columns.append(positions + positions[:1] * (width - len(positions)))
-        pairs += [(i, j, int(flips[i]), row % num_concepts) for j, row in enumerate(rows)]
+        concepts = [row % rows.num_concepts for row in own for _ in range(rows.num_vectors)]
+        pairs += [(i, j, int(flips[i]), concept) for j, concept in enumerate(concepts)]
     return torch.tensor(columns), pairs
 
 

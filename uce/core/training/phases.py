@@ -36,7 +36,8 @@ def training_identity(
 
 def plan_from(learned: LearnedConcepts) -> TokenPlan:
     """A plan that starts where `learned` ended."""
-    return TokenPlan(learned.tokens, learned.embeddings)
+    several = {key: rows[:, None] if rows.shape[1] > 1 else rows for key, rows in learned.embeddings.items()}
+    return TokenPlan(learned.tokens, several)
 
 
 def merged(plan: TokenPlan) -> TokenPlan:

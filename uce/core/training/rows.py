@@ -1,6 +1,9 @@
 """The concept tokens' rows, the only parameters of most trainings, with their AdamW state.
 
-Legend: K concepts; S split tokens; V rows, S * K before the merge and K after; D width of a text encoder.
+A token row is one split of one concept, number s * K + k; its n vectors are the rows (s * n + j) * K + k of the tables.
+
+Legend: K concepts; S split tokens; n vectors of a concept; V rows, S * n * K before the merge and n * K after;
+D width of a text encoder.
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ class TokenRows:
     """
 
     def __init__(self, starts: Mapping[str, Tensor], device: str, *, trained: bool = True) -> None:
-        """`starts`: per text encoder float (K, S, D); without `trained` they take no gradient."""
+        """`starts`: per text encoder float (K, S, D) or (K, S, n, D); without `trained` they take no gradient."""
         self.trained = trained
-        self.num_concepts, self.num_splits = next(iter(starts.values())).shape[:2]
+        start = next(iter(starts.values()))
+        self.num_concepts, self.num_splits = start.shape[:2]
+        self.num_vectors = start.shape[2] if start.ndim == 4 else 1
         self.vectors = {
-            encoder: start.transpose(0, 1).reshape(-1, start.shape[2]).to(device, torch.float32, copy=True)
+            encoder: start.movedim(0, -2).reshape(-1, start.shape[-1]).to(device, torch.float32, copy=True)
             for encoder, start in starts.items()
         }
         self.first = {encoder: torch.zeros_like(rows) for encoder, rows in self.vectors.items()}
@@ -43,6 +48,22 @@ class TokenRows:
     @property
     def num_rows(self) -> int:
         return int(next(iter(self.vectors.values())).shape[0])
+
+    @property
+    def merged_rows(self) -> int:
+        """How many rows are left after the merge."""
+        return self.num_concepts * self.num_vectors
+
+    def slots(self, row: int) -> list[int]:
+        """Where the vectors of a token row lie in the tables."""
+        split, concept = divmod(row, self.num_concepts)
+        return [(split * self.num_vectors + j) * self.num_concepts + concept for j in range(self.num_vectors)]
+
+    def of_concepts(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Merged tables as (K, n, D) per text encoder."""
+        return {
+            e: x.reshape(self.num_vectors, self.num_concepts, -1).transpose(0, 1).contiguous() for e, x in rows.items()
+        }
 
     @torch.no_grad()
     def update(self, learning_rate: float, weight_decay: float, clip: float, scale: float = 1.0) -> None:
@@ -73,16 +94,16 @@ class TokenRows:
 
     @torch.no_grad()
     def averages(self) -> dict[str, Tensor]:
-        """Per text encoder (K, D): each concept's split tokens averaged."""
-        return {e: rows.reshape(-1, self.num_concepts, rows.shape[1]).mean(dim=0) for e, rows in self.vectors.items()}
+        """Per text encoder (n * K, D): each concept's split tokens averaged, vector by vector."""
+        return {e: rows.reshape(-1, self.merged_rows, rows.shape[1]).mean(dim=0) for e, rows in self.vectors.items()}
 
     @torch.no_grad()
     def merge(self) -> None:
         """Average each concept's split tokens. As in the paper's code the moments of its first split live on."""
-        for encoder, merged_KD in self.averages().items():
-            self.vectors[encoder] = merged_KD.requires_grad_(self.trained)
-            self.first[encoder] = self.first[encoder][: self.num_concepts].clone()
-            self.second[encoder] = self.second[encoder][: self.num_concepts].clone()
+        for encoder, merged_VD in self.averages().items():
+            self.vectors[encoder] = merged_VD.requires_grad_(self.trained)
+            self.first[encoder] = self.first[encoder][: self.merged_rows].clone()
+            self.second[encoder] = self.second[encoder][: self.merged_rows].clone()
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, on the CPU."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from uce.core.errors import StageInputError
+from uce.core.model.abilities import read_prompt
 from uce.core.model.backbone import Backbone
 
 
@@ -43,22 +44,26 @@ class UpdatePlan(Protocol):
         """The updates after the first `done`."""
 
 
-def fitting_groups(backbone: Backbone, tokens: Sequence[str], template: str) -> tuple[tuple[int, ...], ...]:
+def fitting_groups(
+    backbone: Backbone, tokens: Sequence[str], template: str, num_vectors: int = 1
+) -> tuple[tuple[int, ...], ...]:
     """All concepts in one prompt, or as few groups of equal size as the text encoder can read.
 
     Args:
         tokens: K concept tokens.
         template: the prompt; "{}" stands for the tokens, joined by " and ".
+        num_vectors: vectors in a row that each token stands for.
 
     Raises:
         StageInputError: not even one token fits.
+        ModelError: several vectors, and a backbone that reads one per token.
     """
     num_concepts = len(tokens)
     for parts in range(1, num_concepts + 1):
         size = math.ceil(num_concepts / parts)
-        words = {tokens[k]: k for k in range(size)}
+        words = {tokens[k]: [k] * num_vectors for k in range(size)}
         try:
-            backbone.tokenize(template.format(" and ".join(words)), words)
+            read_prompt(backbone, template.format(" and ".join(words)), words)
         except StageInputError:
             if size == 1:
                 raise

@@ -141,21 +141,22 @@ class UpdateLoop(ABC):
                 self._save(update.number)
         self._flush()
         self._merge()
-        embeddings = {encoder: rows.detach().cpu()[:, None] for encoder, rows in self.rows.vectors.items()}
+        learned = self.rows.of_concepts(self.rows.vectors)
+        embeddings = {encoder: rows.detach().cpu() for encoder, rows in learned.items()}
         trained = self.weights.export() if self.weights else None
         return LearnedConcepts(self.plan.tokens, embeddings, trained, tuple(self.history))
 
     def _tokens(self) -> dict[str, dict[str, Tensor]]:
         """What the tokens are now, for observers."""
-        rows = self.rows.averages()
-        return {t: {e: rows[e][k : k + 1].cpu() for e in rows} for k, t in enumerate(self.plan.tokens)}
+        rows = self.rows.of_concepts(self.rows.averages())
+        return {t: {e: rows[e][k].cpu() for e in rows} for k, t in enumerate(self.plan.tokens)}
 
     @property
     def _flush_every(self) -> int:
         return 1 if torch.device(self.backbone.device).type == "cpu" else FLUSH_EVERY
 
     def _merge(self) -> None:
-        if self.rows.num_rows > len(self.plan.tokens):
+        if self.rows.num_rows > self.rows.merged_rows:
             self.rows.merge()
 
     def _flush(self) -> None:
@@ -225,7 +226,7 @@ class UpdateLoop(ABC):
             return False
         if not all(isinstance(row, dict) and row.get("update") == n for n, row in enumerate(history, start=1)):
             return False
-        merged = {name: value[: len(self.plan.tokens)] for name, value in self.rows.tensors().items()}
+        merged = {name: value[: self.rows.merged_rows] for name, value in self.rows.tensors().items()}
         weights = self.weights.tensors() if self.weights else {}
         return any(
             all(name in tensors and _fits(tensors[name], value, name) for name, value in (rows | weights).items())

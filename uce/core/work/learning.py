@@ -78,7 +78,8 @@ def draw_samples(work: Work, vectors: dict[str, Any]) -> None:
         for number in range(run.samples)
     ]
     tokens = list(vectors)
-    groups = fitting_groups(work.backbone, tokens, "a photo of {}")
+    longest = max(len(rows) for own in vectors.values() for rows in own.values())
+    groups = fitting_groups(work.backbone, tokens, "a photo of {}", longest)
     for number, group in enumerate(groups):
         together = " and ".join(tokens[row] for row in group)
         jobs.append(("all.png" if len(groups) == 1 else f"all-{number}.png", f"a photo of {together}", 0))

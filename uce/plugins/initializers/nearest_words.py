@@ -34,6 +34,12 @@ class NearestWordsInitializer:
             "down, or attention alone (cheaper)",
         )
         split_tokens: int = Field(1, ge=1, le=64, description="best words per concept to start from; 1: no splitting")
+        vectors: int = Field(
+            1,
+            ge=1,
+            le=16,
+            description="vectors per concept, which stand in a row in its place: the best words, one after the other",
+        )
         candidates: int = Field(
             4096, ge=1, le=1_000_000, description="how many of the vocabulary's words to try, the commonest first"
         )
@@ -57,8 +63,9 @@ class NearestWordsInitializer:
         """Rank complete words of the vocabulary for every concept and take the best.
 
         Returns:
-            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; the best words are
-            listed as nearest, not shown as names: a best word may still be wrong.
+            starts float32 (K, S, d), or (K, S, n, d) for n vectors, per text encoder, for tokens
+            "<asset0>", "<asset1>", ...; the best words are listed as nearest, not shown as names: a best word may
+            still be wrong.
 
         Raises:
             StageInputError: no concepts, or a vocabulary that names no words.
@@ -67,24 +74,24 @@ class NearestWordsInitializer:
 
         from uce.core import StageInputError, TokenPlan
         from uce.core.model import nameable, vocabulary_words, word_vectors
-        from uce.core.training import concept_tokens, masked_errors, word_attention
+        from uce.core.training import concept_tokens, masked_errors, ranked_starts, word_attention
 
         if len(concepts) == 0:
             raise StageInputError("there is no concept to find words for; localise again with other settings")
         words = vocabulary_words(backbone, settings.candidates)
         vectors = word_vectors(backbone, words)
         order_KV = _best(word_attention(backbone, image.pixels, concepts.masks, vectors, context))
-        num_splits = min(settings.split_tokens, len(words))
+        num_vectors = min(settings.vectors, len(words))
+        num_splits = min(settings.split_tokens, len(words) // num_vectors)
         if settings.by == "denoising":
-            kept = torch.unique(order_KV[:, : max(settings.shortlist, num_splits)])
+            kept = torch.unique(order_KV[:, : max(settings.shortlist, num_splits * num_vectors)])
             few = {encoder: rows[kept] for encoder, rows in vectors.items()}
             errors_KV = masked_errors(
                 backbone, image.pixels, concepts.masks, few, settings.noise_levels, settings.template, context
             )
             order_KV = kept[_best(-errors_KV.cpu())]
-        best_KS = order_KV[:, :num_splits]
         nearest = tuple(tuple(nameable(words[i] for i in row)[:3]) for row in order_KV.tolist())
-        starts = {encoder: rows[best_KS] for encoder, rows in vectors.items()}
+        starts = ranked_starts(vectors, order_KV, num_splits, num_vectors)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, nearest=nearest)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from uce.core import Settings as BaseSettings
 from uce.core import hookimpl
 
@@ -17,17 +19,24 @@ class RandomInitializer:
     name = "random"
 
     class Settings(BaseSettings):
-        """Nothing to set."""
+        """How many vectors."""
+
+        vectors: int = Field(
+            1, ge=1, le=16, description="vectors per concept, which stand in a row in its place: each a random word"
+        )
 
     @hookimpl
-    def uce_initialize_tokens(self, concepts: Concepts, backbone: Backbone, context: Context) -> TokenPlan:
-        """Draw one vocabulary row per concept.
+    def uce_initialize_tokens(
+        self, concepts: Concepts, backbone: Backbone, settings: Settings, context: Context
+    ) -> TokenPlan:
+        """Draw one vocabulary row per concept, or as many as it has vectors.
 
         Returns:
-            starts float32 (K, 1, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
+            starts float32 (K, 1, d), or (K, 1, n, d) for n vectors, per text encoder, for tokens
+            "<asset0>", "<asset1>", ...
         """
         from uce.core import TokenPlan
         from uce.core.training import concept_tokens, random_starts
 
-        starts = random_starts(backbone, len(concepts), 1, context)
+        starts = random_starts(backbone, len(concepts), 1, context, settings.vectors)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

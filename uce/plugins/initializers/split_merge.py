@@ -25,6 +25,9 @@ class SplitMergeInitializer:
         """How many starts."""
 
         split_tokens: int = Field(5, ge=1, le=64, description="random starts per concept; 1 means no splitting")
+        vectors: int = Field(
+            1, ge=1, le=16, description="vectors per concept, which stand in a row in its place: each a random word"
+        )
 
     @hookimpl
     def uce_initialize_tokens(
@@ -33,10 +36,11 @@ class SplitMergeInitializer:
         """Draw distinct vocabulary rows; when they are merged is the optimizer's setting.
 
         Returns:
-            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
+            starts float32 (K, S, d), or (K, S, n, d) for n vectors, per text encoder, for tokens
+            "<asset0>", "<asset1>", ...
         """
         from uce.core import TokenPlan
         from uce.core.training import concept_tokens, random_starts
 
-        starts = random_starts(backbone, len(concepts), settings.split_tokens, context)
+        starts = random_starts(backbone, len(concepts), settings.split_tokens, context, settings.vectors)
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

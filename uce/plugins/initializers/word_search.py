@@ -27,6 +27,12 @@ class WordSearchInitializer:
         """How widely to search."""
 
         split_tokens: int = Field(1, ge=1, le=64, description="best words per concept to start from; 1: no splitting")
+        vectors: int = Field(
+            1,
+            ge=1,
+            le=16,
+            description="vectors per concept, which stand in a row in its place: the best words, one after the other",
+        )
         candidates: int = Field(128, ge=1, le=65_536, description="random vocabulary words to try")
         noise_levels: int = Field(3, ge=1, le=64, description="noise levels at which each word is tried")
         template: str = Field("a photo of {}", description="the prompt; {} stands for the word")
@@ -45,17 +51,17 @@ class WordSearchInitializer:
         """Rank random vocabulary rows by masked denoising error and take the best.
 
         Returns:
-            starts float32 (K, S, d) per text encoder, for tokens "<asset0>", "<asset1>", ...
+            starts float32 (K, S, d), or (K, S, n, d) for n vectors, per text encoder, for tokens
+            "<asset0>", "<asset1>", ...
         """
         from uce.core import TokenPlan
-        from uce.core.training import concept_tokens, masked_errors, random_starts
+        from uce.core.training import concept_tokens, masked_errors, random_starts, ranked_starts
 
-        num = max(settings.candidates, settings.split_tokens)
+        num = max(settings.candidates, settings.split_tokens * settings.vectors)
         words = {name: rows[0] for name, rows in random_starts(backbone, 1, num, context).items()}
         errors_KV = masked_errors(
             backbone, image.pixels, concepts.masks, words, settings.noise_levels, settings.template, context
         )
-        best_KS = errors_KV.argsort(dim=1, stable=True)[:, : settings.split_tokens].cpu()
-        return TokenPlan(
-            tokens=concept_tokens(len(concepts)), starts={name: rows[best_KS] for name, rows in words.items()}
-        )
+        order_KV = errors_KV.argsort(dim=1, stable=True).cpu()
+        starts = ranked_starts(words, order_KV, settings.split_tokens, settings.vectors)
+        return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts)

@@ -24,6 +24,12 @@ class WordsInitializer:
         words: list[str] = Field(
             [], description="a word per concept, in order, such as `cup,toy cat`; a single word serves all concepts"
         )
+        vectors: int = Field(
+            1,
+            ge=1,
+            le=16,
+            description="vectors per concept, which stand in a row in its place: all start from the word",
+        )
 
         @field_validator("words", mode="before")
         @classmethod
@@ -46,7 +52,8 @@ class WordsInitializer:
         """Take the words' own embeddings; a word of several pieces starts from the mean of their vectors.
 
         Returns:
-            starts float32 (K, 1, d) per text encoder, for tokens "<asset0>", "<asset1>", ...; labels are the words.
+            starts float32 (K, 1, d), or (K, 1, n, d) for n vectors, per text encoder, for tokens
+            "<asset0>", "<asset1>", ...; labels are the words.
 
         Raises:
             StageInputError: too few or too many words, or one that the model cannot read.
@@ -60,6 +67,8 @@ class WordsInitializer:
         words = words_for(len(concepts), settings.words)
         require_readable(backbone, words)
         starts = {encoder: rows[:, None] for encoder, rows in word_vectors(backbone, words).items()}
+        if settings.vectors > 1:
+            starts = {e: rows[:, :, None].repeat(1, 1, settings.vectors, 1) for e, rows in starts.items()}
         return TokenPlan(tokens=concept_tokens(len(concepts)), starts=starts, labels=tuple(words))
 
 

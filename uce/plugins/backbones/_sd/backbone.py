@@ -20,6 +20,7 @@ from uce.core import (
     LayerMap,
     ModelError,
     Prompt,
+    Regions,
     StageInputError,
     TrainedWeights,
     Tuning,
@@ -233,11 +234,12 @@ class StableDiffusionBackbone:
         negative: str = "",
         scheduler: str | None = None,
         into: Inpainting | None = None,
+        regions: Regions | None = None,
     ) -> list[Any]:
         from uce.plugins.backbones._sd.generation import Drawing, generate
 
         sampler = scheduler or str(self.usual_drawing.get("scheduler", DEFAULT_SCHEDULER))
-        how = Drawing(steps, guidance, negative, sampler, into)
+        how = Drawing(steps, guidance, negative, sampler, into, regions)
         return generate(self, prompts, tokens or {}, seeds=seeds, how=how, on_step=on_step)
 
     def _require_that_parts_fit(self, parts: Parts) -> None:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core import Conditioning, Inpainting, Prompt, StageInputError
-from uce.core.model import DEFAULT_SCHEDULER, draws_noise, make_scheduler
+from uce.core import Conditioning, Inpainting, Part, Prompt, Regions, StageInputError
+from uce.core.model import DEFAULT_SCHEDULER, draws_noise, joined, make_scheduler, parts_of, regions_of, seen_by
 
 Report = Callable[[int, int], None]
 """Called after every step with its number, from 1, and the number of all."""
@@ -49,6 +49,7 @@ class Drawing:
     negative: str = ""
     scheduler: str = DEFAULT_SCHEDULER
     into: Inpainting | None = None
+    regions: Regions | None = None
 
 
 @torch.no_grad()
@@ -69,12 +70,20 @@ def generate(
     require_drawable(prompts, seeds, how.steps)
     vectors, slots = stack_vectors(tokens, backbone.encoders)
 
-    def draw(prompt: str, seed: int, report: Report) -> Tensor:
-        texts = [prompt] if how.guidance == 1 else [how.negative, prompt]
+    def sample(prompt: str, seed: int, report: Report, parts: Sequence[Part] = (), last: int | None = None) -> Tensor:
+        own = [part.text for part in parts] or [prompt]
+        texts = own if how.guidance == 1 else [how.negative, *own]
         conditioning = backbone.encode_prompts([backbone.tokenize_multi(text, slots) for text in texts], vectors)
-        if len(texts) == 2 and not how.negative:
+        if how.guidance != 1 and not how.negative:
             conditioning = backbone.without_guidance(conditioning)
-        return backbone.decode(_sample(backbone, conditioning, seed, how, report))
+        return _sample(backbone, conditioning, seed, how, report, parts, last)
+
+    def draw(prompt: str, seed: int, report: Report) -> Tensor:
+        def first_steps(last: int, report: Report) -> Tensor:
+            return sample(prompt, seed, report, last=last)
+
+        masks = regions_of(backbone, prompt, how.regions, slots, how.steps, first_steps)
+        return backbone.decode(sample(prompt, seed, report, parts_of(prompt, masks)))
 
     return draw_each(prompts, seeds, on_step, draw)
 
@@ -111,7 +120,16 @@ def draw_each(
     return pictures
 
 
-def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Report) -> Tensor:
+def _sample(
+    backbone: Drawer,
+    conditioning: Conditioning,
+    seed: int,
+    how: Drawing,
+    report: Report,
+    parts: Sequence[Part],
+    last: int | None,
+) -> Tensor:
+    """Latents after `last` steps, or after all."""
     side = backbone.latent_side
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = make_scheduler(how.scheduler, backbone.scheduler_config)
@@ -121,10 +139,12 @@ def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawin
     batch = conditioning.states.shape[0]
     drawing = {"generator": generator} if draws_noise(scheduler) else {}
     total = len(scheduler.timesteps)  # more than `steps` for a method of second order
-    for number, timestep in enumerate(scheduler.timesteps, start=1):
-        scaled = scheduler.scale_model_input(x_t, timestep).expand(batch, -1, -1, -1)
-        prediction = backbone.predict(scaled, timestep.expand(batch), conditioning)
-        if batch == 2:
+    for number, timestep in enumerate(scheduler.timesteps[:last], start=1):
+        scaled = scheduler.scale_model_input(x_t, timestep)
+        prediction = backbone.predict(shown(scaled, batch, parts), timestep.expand(batch), conditioning)
+        if parts:
+            prediction = joined(prediction, parts)
+        if len(prediction) == 2:
             free, guided = prediction.chunk(2)
             prediction = free + how.guidance * (guided - free)
         x_t = scheduler.step(prediction, timestep, x_t, return_dict=False, **drawing)[0]
@@ -132,6 +152,12 @@ def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawin
             x_t = _kept_outside(x_t, how.into, noise, scheduler, scheduler.timesteps[number : number + 1])
         report(number, total)
     return x_t
+
+
+def shown(latents: Tensor, batch: int, parts: Sequence[Part]) -> Tensor:
+    """What a pass of `batch` prompts is given, (batch, C, h, w): the last ones are the parts'."""
+    plain = latents.expand(batch - len(parts), -1, -1, -1)
+    return torch.cat([plain, seen_by(latents, parts)]) if parts else plain
 
 
 def _kept_outside(x_t: Tensor, into: Inpainting, noise: Tensor, scheduler: Any, timestep: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from uce.core import (
     LayerMap,
     ModelError,
     Prompt,
+    Regions,
     StageInputError,
     TrainedWeights,
     Tuning,
@@ -228,11 +229,12 @@ class TransformerBackbone(ABC):
         negative: str = "",
         scheduler: str = "euler",
         into: Inpainting | None = None,
+        regions: Regions | None = None,
     ) -> list[Any]:
         from uce.plugins.backbones._sd.generation import Drawing
         from uce.plugins.backbones._transformer.drawing import generate
 
-        how = Drawing(steps, guidance, negative, scheduler, into)
+        how = Drawing(steps, guidance, negative, scheduler, into, regions)
         return generate(self, prompts, tokens or {}, seeds=seeds, how=how, on_step=on_step)
 
     def guided(self, conditioning: Conditioning, guidance: float) -> Conditioning:

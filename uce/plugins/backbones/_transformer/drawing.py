@@ -9,9 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uce.core import Conditioning, Prompt, StageInputError
-from uce.core.model import resolve_dtype
-from uce.plugins.backbones._sd.generation import Drawing, Report, draw_each, require_drawable, stack_vectors
+from uce.core import Conditioning, Part, Prompt, StageInputError
+from uce.core.model import joined, parts_of, regions_of, resolve_dtype
+from uce.plugins.backbones._sd.generation import (
+    Drawing,
+    Report,
+    draw_each,
+    require_drawable,
+    shown,
+    stack_vectors,
+)
 from uce.plugins.backbones._transformer.flow import Flow, require_flow_scheduler
 
 
@@ -67,17 +74,34 @@ def generate(
         )
     vectors, slots = stack_vectors(tokens, backbone.encoders)
 
-    def draw(prompt: str, seed: int, report: Report) -> Tensor:
+    def sample(prompt: str, seed: int, report: Report, parts: Sequence[Part] = (), last: int | None = None) -> Tensor:
         twice = how.guidance > 1 and backbone.takes_negative
-        texts = [how.negative, prompt] if twice else [prompt]
+        own = [part.text for part in parts] or [prompt]
+        texts = [how.negative, *own] if twice else own
         read = [backbone.tokenize_multi(text, slots) for text in texts]
         conditioning = backbone.guided(backbone.encode_prompts(read, vectors), how.guidance)
-        return backbone.decode(_sample(backbone, conditioning, seed, how, report))
+        return _sample(backbone, conditioning, seed, how, report, parts, last)
+
+    def draw(prompt: str, seed: int, report: Report) -> Tensor:
+        def first_steps(last: int, report: Report) -> Tensor:
+            return sample(prompt, seed, report, last=last)
+
+        masks = regions_of(backbone, prompt, how.regions, slots, how.steps, first_steps)
+        return backbone.decode(sample(prompt, seed, report, parts_of(prompt, masks)))
 
     return draw_each(prompts, seeds, on_step, draw)
 
 
-def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawing, report: Report) -> Tensor:
+def _sample(
+    backbone: Drawer,
+    conditioning: Conditioning,
+    seed: int,
+    how: Drawing,
+    report: Report,
+    parts: Sequence[Part],
+    last: int | None,
+) -> Tensor:
+    """Latents after `last` steps, or after all."""
     side, batch = backbone.latent_side, conditioning.states.shape[0]
     generator = torch.Generator("cpu").manual_seed(seed)  # the CPU's stream is the same on every machine
     scheduler = backbone.flow.sampler(how.steps, (side // 2) ** 2, backbone.device, even=backbone.even_times)
@@ -85,9 +109,11 @@ def _sample(backbone: Drawer, conditioning: Conditioning, seed: int, how: Drawin
     noise = torch.randn(shape, generator=generator, dtype=resolve_dtype(backbone.precision))
     noise = noise.to(backbone.device, torch.float32)
     x_t, total = noise, len(scheduler.timesteps)
-    for number, timestep in enumerate(scheduler.timesteps, start=1):
-        prediction = backbone.predict(x_t.expand(batch, -1, -1, -1), timestep.expand(batch), conditioning)
-        if batch == 2:
+    for number, timestep in enumerate(scheduler.timesteps[:last], start=1):
+        prediction = backbone.predict(shown(x_t, batch, parts), timestep.expand(batch), conditioning)
+        if parts:
+            prediction = joined(prediction, parts)
+        if len(prediction) == 2:
             free, guided = prediction.chunk(2)
             prediction = free + how.guidance * (guided - free)
         x_t = scheduler.step(prediction, timestep, x_t, return_dict=False)[0]
