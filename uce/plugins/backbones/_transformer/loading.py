@@ -67,13 +67,20 @@ def load_parts(model: str, settings: Any, precision: str, layout: Layout) -> Tra
     Raises:
         ModelError: it is damaged, incomplete, not to be had, or of a family that nothing here understands.
     """
+    from uce.plugins.backbones._transformer.extras import require_flow_settings, with_given_lora
     from uce.plugins.backbones._transformer.single_file import load_single_file
 
     place = find(model, settings, layout)
     if place is None:
         return None
-    load = load_folder if place.is_dir() else load_single_file
-    return load(model, place, layout, settings, precision)
+    if place.is_dir():
+        parts: TransformerParts | None = load_folder(model, place, layout, settings, precision)
+    else:
+        parts = load_single_file(model, place, layout, settings, precision)
+    if parts is None:
+        return None
+    require_flow_settings(model, settings)
+    return with_given_lora(parts, settings, layout)
 
 
 def find(model: str, settings: Any, layout: Layout) -> Path | None:
