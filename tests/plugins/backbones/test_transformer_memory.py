@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,3 +128,15 @@ def test_a_lora_is_in_every_pass(folder: Path, way: str, tmp_path: Path) -> None
     with pytest.raises(ModelError, match=r"model.lora=.*; a LoRA belongs to one family"):
         save_file({"transformer.other.lora_A.weight": down, "transformer.other.lora_B.weight": up}, file)
         load(folder, lora=str(file))
+
+
+def test_the_first_lines_say_what_the_default_was_chosen_on(folder: Path) -> None:
+    from uce.core.flow.run_settings import ModelSettings, RunSettings
+    from uce.terminal.progress import ModelLine
+
+    config = SimpleNamespace(preset="default", model=ModelSettings(), run=RunSettings(device="cpu"))
+    event: Any = SimpleNamespace(config=config)
+    (line,) = ModelLine._more(load(folder), event)
+    assert line.startswith("preset default was chosen on mini and not tried on real weights; uce doctor --model ")
+    config.preset = "paper"
+    assert list(ModelLine._more(load(folder), event)) == []
