@@ -8,7 +8,6 @@ from uce.core import ModelError
 from uce.plugins.backbones._sd.extras import find_lora
 from uce.plugins.backbones._sd.quiet import quiet_libraries
 from uce.plugins.backbones._transformer.flow import Flow
-from uce.plugins.backbones._transformer.loading import Layout, TransformerParts
 
 
 def require_flow_settings(model: str, settings: Any) -> None:
@@ -24,8 +23,12 @@ def require_flow_settings(model: str, settings: Any) -> None:
         )
 
 
-def with_given_lora(parts: TransformerParts, settings: Any, layout: Layout) -> TransformerParts:
+def with_given_lora(parts: Any, settings: Any, layout: Any) -> Any:
     """`parts` with `model.lora` in transformer and CLIP.
+
+    Args:
+        parts: `TransformerParts` of `loading`.
+        layout: `Layout` of `loading`.
 
     Raises:
         ModelError: it is missing, no LoRA, or one for another family.
@@ -37,11 +40,10 @@ def with_given_lora(parts: TransformerParts, settings: Any, layout: Layout) -> T
 
     fused = getattr(settings, "lora_as", "fused") == "fused"
     scale = float(getattr(settings, "lora_scale", 1.0))
-    laid: TransformerParts = with_lora(parts, file, scale, fused=fused, pipe=_pipeline(parts, layout))
-    return laid
+    return with_lora(parts, file, scale, fused=fused, pipe=_pipeline(parts, layout))
 
 
-def _pipeline(parts: TransformerParts, layout: Layout) -> Any:
+def _pipeline(parts: Any, layout: Any) -> Any:
     """diffusers' pipeline around the parts, without T5: no LoRA reaches it."""
     import diffusers
 

@@ -80,7 +80,8 @@ def load_parts(model: str, settings: Any, precision: str, layout: Layout) -> Tra
     if parts is None:
         return None
     require_flow_settings(model, settings)
-    return with_given_lora(parts, settings, layout)
+    laid: TransformerParts = with_given_lora(parts, settings, layout)
+    return laid
 
 
 def find(model: str, settings: Any, layout: Layout) -> Path | None:
