@@ -29,7 +29,7 @@ class FluxBackbonePlugin:
         Source: Black Forest Labs, FLUX.1 (2024), as diffusers' `FluxPipeline` computes it.
         """
         from uce.plugins.backbones._flux.backbone import LAYOUT, FluxBackbone
-        from uce.plugins.backbones._transformer.loading import load_parts
+        from uce.plugins.backbones._transformer.opening import load_parts
 
         parts = load_parts(model, settings, precision, LAYOUT)
         return None if parts is None else FluxBackbone(parts, settings, device, precision)

@@ -29,7 +29,7 @@ class StableDiffusion3BackbonePlugin:
         Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024.
         """
         from uce.plugins.backbones._sd3.backbone import LAYOUT, StableDiffusion3Backbone
-        from uce.plugins.backbones._transformer.loading import load_parts
+        from uce.plugins.backbones._transformer.opening import load_parts
 
         parts = load_parts(model, settings, precision, LAYOUT)
         return None if parts is None else StableDiffusion3Backbone(parts, settings, device, precision)

@@ -61,29 +61,6 @@ class TransformerParts:
     fingerprint: str
 
 
-def load_parts(model: str, settings: Any, precision: str, layout: Layout) -> TransformerParts | None:
-    """Load a diffusers folder, a hub id or a .safetensors file; None where it is of another family.
-
-    Raises:
-        ModelError: it is damaged, incomplete, not to be had, or of a family that nothing here understands.
-    """
-    from uce.plugins.backbones._transformer.extras import require_flow_settings, with_given_lora
-    from uce.plugins.backbones._transformer.single_file import load_single_file
-
-    place = find(model, settings, layout)
-    if place is None:
-        return None
-    if place.is_dir():
-        parts: TransformerParts | None = load_folder(model, place, layout, settings, precision)
-    else:
-        parts = load_single_file(model, place, layout, settings, precision)
-    if parts is None:
-        return None
-    require_flow_settings(model, settings)
-    laid: TransformerParts = with_given_lora(parts, settings, layout)
-    return laid
-
-
 def find(model: str, settings: Any, layout: Layout) -> Path | None:
     """The diffusers folder or .safetensors file behind a name; None where it is of another family, or nothing at all:
     others say what is wrong.
