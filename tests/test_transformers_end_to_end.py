@@ -18,8 +18,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from ui_fixtures import wait
 
 import uce
+from uce.ui.app import App
+from uce.ui.jobs import DONE
+from uce.ui.menu import Chosen
 
 Cli = Callable[..., tuple[int, str, str]]
 SMALL = ["model.side=64", "model.text_length=32"]
@@ -131,14 +135,42 @@ def test_lora_trains_the_transformer_and_draws_with_it(done: Path, cli: Cli, tmp
     assert set(load_file(tmp_path / "comfy" / lora)) == set(weights)
 
 
-def test_doctor_finds_nothing_wrong(model: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLUX at a size that is quick where nobody asks for one; Stable Diffusion 3's configuration says it."""
     from uce.plugins.backbones._flux.backbone import FluxBackbone
 
     monkeypatch.setattr(FluxBackbone, "_own_side", lambda self: 16)
     monkeypatch.setattr(FluxBackbone, "_own_text_length", lambda self: 32)
+
+
+@pytest.mark.usefixtures("small")
+def test_doctor_finds_nothing_wrong(model: Path, cli: Cli) -> None:
     code, out, err = cli("doctor", "--model", model, "--json")
     assert code == 0, out + err
     assert [check["check"] for check in json.loads(out)["checks"]] == ["load", "plan", "localize", "learn", "draw"]
+
+
+@pytest.mark.usefixtures("small")
+def test_the_app_goes_from_a_picture_to_drawings(model: Path, picture: Path, tmp_path: Path) -> None:
+    app = App(tmp_path / "ui", {"model": str(model), "device": "cpu"})
+    person = app.workspaces.new()
+    values = {"clusterer.clusters": 2, "optimizer.steps": 1, "optimizer.merge_step": 0, "run.sample_steps": 1}
+    person.chosen = Chosen(plugins={"clusterer": "kmeans"}, refiners=["none"], values=values)
+    (app.cache / "upload").mkdir()
+    shutil.copy(picture, app.cache / "upload")
+    app.upload(person, str(app.cache / "upload" / picture.name))
+    wait(person)
+    app.tick(person, ["thing1"])
+    app.learn(person)
+    wait(person)
+    assert person.job is not None and person.job.status == DONE, person.job
+    assert person.picture is not None and person.picture.run is not None
+    (concept,) = person.picture.run.concepts
+    app.draw(person, f"a photo of {concept.token}", 1, 1, 5)
+    wait(person)
+    assert person.job.status == DONE and len(person.drawings) == 1
+    app.close()
 
 
 def test_batch_works_on_a_folder(model: Path, picture: Path, cli: Cli, tmp_path: Path) -> None:

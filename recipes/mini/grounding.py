@@ -73,6 +73,19 @@ def attach(unet: UNet2DConditionModel) -> Recorder:
     return recorder
 
 
+def weighted_error(got: Tensor, wanted: Tensor, labels: Tensor, objects: float) -> Tensor:
+    """Mean squared error in which cells that show an object weigh `objects` times: these are what is hard.
+
+    Args:
+        got, wanted: (B, C, h, w).
+        labels: (B, h, w), 0 where there is no object.
+    """
+    shown = functional.interpolate((labels[:, None] > 0).float(), got.shape[-2:])
+    weight = 1 + (objects - 1) * shown
+    error = ((got - wanted).square() * weight).sum((1, 2, 3)) / weight.expand_as(got).sum((1, 2, 3))
+    return error.mean()
+
+
 def instance_shares(labels: Tensor, most: int, side: int) -> Tensor:
     """labels (n, h, w) to the share of each instance in each cell of a coarser grid: (n, side * side, C)."""
     one_hot = functional.one_hot(labels.long(), most + 1).permute(0, 3, 1, 2).float()
@@ -111,14 +124,14 @@ def mention_loss(maps: list[Tensor], labels: Tensor, mentioned: Tensor) -> Tenso
     return _weighted(losses, weights)
 
 
-def saliency_loss(maps: list[Tensor], labels: Tensor, most: int, position: int) -> Tensor:
-    """Cross entropy between the end-of-text token's attention and "this cell shows an object"."""
+def saliency_loss(maps: list[Tensor], labels: Tensor, most: int, position: int, high: float = 0.9) -> Tensor:
+    """Cross entropy of the attention to a position: `high` where a cell shows an object, .05 elsewhere."""
     losses, weights = [], []
     for map_nNT in maps:
         side = round(map_nNT.shape[1] ** 0.5)
         shows = 1 - instance_shares(labels, most, side)[..., 0]
         attention = map_nNT[..., position].clamp(EPS, 1 - EPS)
-        target = 0.05 + 0.85 * shows
+        target = 0.05 + (high - 0.05) * shows
         losses.append(-(target * attention.log() + (1 - target) * (1 - attention).log()).mean())
         weights.append(side)
     return _weighted(losses, weights)

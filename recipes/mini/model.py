@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
@@ -30,21 +32,25 @@ def make_unet() -> UNet2DConditionModel:
     )
 
 
+def text_config(tokenizer: CLIPTokenizer, width: int = WIDTH) -> dict[str, Any]:
+    """Settings of a small causal CLIP text encoder over the tokenizer's vocabulary."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "projection_dim": width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": max(1, width // 64),
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """A small causal CLIP text encoder over the tokenizer's vocabulary."""
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        projection_dim=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config)
+    """A small causal CLIP text encoder."""
+    return CLIPTextModel(CLIPTextConfig(**text_config(tokenizer)))
 
 
 def make_scheduler() -> DDIMScheduler:

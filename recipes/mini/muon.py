@@ -17,10 +17,10 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalise(matrix: Tensor, rounds: int = 5, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """Nearest (half-)orthogonal matrices to (..., rows, columns), roughly, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     flip = x.shape[-2] > x.shape[-1]
     x = x.mT if flip else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -32,9 +32,17 @@ def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for weights of two dimensions or more."""
+    """Muon for weights of two dimensions or more; bfloat16 is enough for the iterations, where it is quick."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self.dtype = dtype
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -50,7 +58,7 @@ class Muon(torch.optim.Optimizer):
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         aheads = [self._ahead(weight, group["momentum"]).reshape(len(weight), -1) for weight in weights]
-        updates = orthogonalise(torch.stack(aheads))
+        updates = orthogonalise(torch.stack(aheads), dtype=self.dtype)
         for weight, update in zip(weights, updates, strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
@@ -65,11 +73,17 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(buffer, momentum)
 
 
-def split_parameters(named: Iterable[tuple[str, torch.nn.Parameter]]) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights for Muon (hidden matrices and convolutions) and the rest, for AdamW."""
+OUTER = ("embedding", "conv_in.", "conv_out.", "_embed")
+"""Parts of names of weights that are no hidden matrices."""
+
+
+def split_parameters(
+    named: Iterable[tuple[str, torch.nn.Parameter]], more: tuple[str, ...] = ()
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights for Muon (hidden matrices and convolutions) and the rest, and those with one of `more`, for AdamW."""
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in named:
-        outer = any(part in name for part in ("embedding", "conv_in.", "conv_out.", "_embed"))
+        outer = any(part in name for part in (*OUTER, *more))
         (matrices if parameter.ndim >= 2 and not outer else others).append(parameter)
     return matrices, others

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 
-def parse(description: str | None) -> argparse.Namespace:
-    """Read the command line of a training run."""
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every training run has."""
     gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=Path, required=True, help="folder with the objects' .webp files")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoint and export/")
-    parser.add_argument("--warm", action="store_true", help="start from the committed weights")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument(
@@ -42,7 +42,13 @@ def parse(description: str | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="per process")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--export-every", type=int, default=250, help="steps between exports")
-    options = parser.parse_args()
+    parser.add_argument("--float32", action="store_true", help="not in bfloat16, which a CPU may be slow at")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line of a training run."""
+    options = parser.parse_args(given)
     if options.processes > 1 and (options.minutes or options.device != "cpu"):
         parser.error("--minutes and a GPU need --processes 1")
     return options

@@ -48,9 +48,19 @@ def prepare_work(work: Path) -> None:
 def load_weights(model: nn.ModuleDict) -> None:
     """Set the model to the committed weights; the vocabulary must be theirs."""
     unet: Any = UNet2DConditionModel.from_pretrained(WEIGHTS / "unet")
-    text: Any = CLIPTextModel.from_pretrained(WEIGHTS / "text_encoder")
     model["unet"].load_state_dict(unet.float().state_dict())
-    model["text"].load_state_dict(text.float().state_dict())
+    load_text(model["text"])
+    load_appearance(model["appearance"])
+
+
+def load_text(encoder: nn.Module) -> None:
+    """Set a text encoder to the committed one."""
+    text: Any = CLIPTextModel.from_pretrained(WEIGHTS / "text_encoder")
+    encoder.load_state_dict(text.float().state_dict())
+
+
+def load_appearance(encoder: nn.Module) -> None:
+    """Set an appearance network to the committed one."""
     stored = load_file(EXTRA)
     network = {k.removeprefix("network."): v for k, v in stored.items() if k.startswith("network.")}
-    model["appearance"].load_state_dict({k: from_numpy(v.astype(np.float32)) for k, v in network.items()})
+    encoder.load_state_dict({k: from_numpy(v.astype(np.float32)) for k, v in network.items()})

@@ -13,7 +13,7 @@ from uce.benchmarking import report as reports
 from uce.benchmarking.folder import BenchmarkFolder
 from uce.benchmarking.methods import Method, parse_methods
 from uce.benchmarking.pictures import PictureSet, compose_pictures, read_pictures
-from uce.benchmarking.table import PUBLISHED, Measured, Row, make_rows
+from uce.benchmarking.table import Measured, Row, make_rows
 from uce.benchmarking.work import Comparison, Report, measure_all, run_all
 from uce.core.config.assigned import Assignments, read_settings, section_of, without
 from uce.core.config.keywords import ModelOptions, public
@@ -238,8 +238,6 @@ def _finish(plan: Comparison, found: list[Measured]) -> Benchmark:
             notes.append(f"{method.name} found nothing in {listed}; masks count as missed")
         if broken:
             notes.append(f"{method.name} failed on {', '.join(broken)}; its means are over the others")
-    if plan.judging is not None and plan.about["model"] != "mini":
-        notes.append(PUBLISHED)
     notes += [] if plan.judging is None else plan.judging.notes
     reports.write_tables(plan, rows, found, notes)
     document = plan.folder.read()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uce.benchmarking import published
 from uce.benchmarking.methods import Method
 from uce.benchmarking.table import ALL, METRICS, Measured, Row, best, interval, measured, shown
 from uce.benchmarking.work import Comparison
@@ -44,7 +45,7 @@ def write_tables(plan: Comparison, rows: Sequence[Row], found: Sequence[Measured
     """table.csv, pictures.csv, table.md, index.html."""
     write_text(plan.folder / "table.csv", csv_text([row_record(row) for row in rows]))
     write_text(plan.folder / "pictures.csv", csv_text([_picture_record(one) for one in found]))
-    write_text(plan.folder / "table.md", markdown(rows, facts(plan), notes))
+    write_text(plan.folder / "table.md", markdown(rows, facts(plan), notes, cited=_cites(plan)))
     write_text(plan.folder / "index.html", page(plan, rows, found, notes))
 
 
@@ -68,11 +69,18 @@ def facts(plan: Comparison) -> dict[str, str]:
     return {**told, "machine": machine, "uce": __version__, "command": command_line()}
 
 
-def markdown(rows: Sequence[Row], about: dict[str, str], notes: Sequence[str]) -> str:
-    """The main table with 95% intervals, then one row per label and method."""
+def _cites(plan: Comparison) -> bool:
+    """Whether papers' rows stand beside: where something was drawn, and by a model like theirs."""
+    return plan.judging is not None and plan.about["model"] != "mini"
+
+
+def markdown(rows: Sequence[Row], about: dict[str, str], notes: Sequence[str], *, cited: bool = False) -> str:
+    """The main table with 95% intervals, what papers report where `cited`, then one row per label and method."""
     overall = [row for row in rows if row.label == ALL]
     by_label = [row for row in rows if row.label != ALL]
     parts = [_markdown_table(overall, measured(overall), label=False)]
+    if cited:
+        parts.append(f"{published.ABOUT}\n\n{published.table().markdown()}")
     if by_label:
         chosen = [metric for metric in measured(by_label) if metric in LABEL_METRICS]
         parts.append("By label (means; few pictures each):\n\n" + _markdown_table(by_label, chosen, label=True))
@@ -104,6 +112,7 @@ def page(plan: Comparison, rows: Sequence[Row], found: Sequence[Measured], notes
         tables=[("All pictures", overall, measured(overall), False), ("By label", by_label, chosen, True)],
         facts=facts(plan), notes=notes, shown=shown, interval=interval, heads=HEADS, is_best=_is_best,
         encoders=len({row.encoder for row in rows}),
+        cited=published.table() if _cites(plan) else None, about_cited=published.ABOUT,
         cards=[_card(plan, subject, first) for subject in plan.pictures.subjects],
     )  # fmt: skip
 

@@ -110,11 +110,3 @@ def best(rows: Sequence[Row], metric: str) -> float | None:
     """The best mean of a metric among rows."""
     values = [row.metrics[metric].mean for row in rows if metric in row.metrics]
     return (min if metric in LOWER_IS_BETTER else max)(values) if values else None
-
-
-PUBLISHED = (
-    "for comparison, as published by their authors on their own pictures with CLIP (SIM^I / SIM^C / ACC^1 / ACC^3): "
-    "ConceptExpress .689 / .784 / .263 / .385, Break-A-Scene .627 / .773 / .174 / .282, ICE .738 / .822 / .325 / .518, "
-    "HyperExpress .699 / .786 / .504 / .736; masks .483 and .635 mean IoU"
-)
-"""Rows of the papers, as citations: measured elsewhere, on other pictures."""

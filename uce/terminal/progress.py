@@ -42,13 +42,14 @@ class ModelLine:
         """What the work will need, whether the preset was made for this model, and what stays idle."""
         import torch
 
+        from uce.core.model.abilities import joint_layers
         from uce.core.model.costs import plan_for
 
         run = event.config.run
         plan = plan_for(backbone, event.config.model, run.micro_batch)
         if plan is not None:
             yield str(plan)
-        if plan is not None and event.config.preset == "default":
+        if event.config.preset == "default" and (plan is not None or joint_layers(backbone)):
             yield (
                 "preset default was chosen on mini and not tried on real weights; uce doctor --model "
                 f"{backbone.model} --compare tries it against 'paper' on yours"

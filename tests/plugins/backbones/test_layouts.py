@@ -12,6 +12,7 @@ import torch
 from layout_cases import CASES, Case, Material, table
 from original_layout import original_layout, original_layout_xl
 
+from uce.core import Tuning
 from uce.core.errors import ModelError
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
@@ -162,6 +163,35 @@ def test_a_lora_is_fused(material: Material, name: str, down: str, up: str) -> N
     assert fused.description.endswith("; with the LoRA lora.safetensors at 0.5")
     assert fused.fingerprint != plain.fingerprint
     assert not any(parameter.requires_grad for parameter in fused.unet.parameters())
+
+
+def test_a_lora_beside_the_weights_does_what_a_fused_one_does(material: Material) -> None:
+    layers = ["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"]
+    path = material.save(_lora(layers, ".lora_A.weight", ".lora_B.weight"), "lora.safetensors")
+    plain = load(material.copy())
+    fused, beside = (load(material.folder / "model", lora=str(path), lora_as=way) for way in ("fused", "adapter"))
+    assert beside.description.endswith("; with the LoRA lora.safetensors at 1, beside its weights")
+    weights, own = beside.unet.state_dict(), plain.unet.state_dict()
+    assert list(weights) == list(own) and all(torch.equal(weights[name], own[name]) for name in own)
+
+    def predict(backbone: Any) -> torch.Tensor:
+        noisy = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            states = backbone.encode_prompts([backbone.tokenize("a cat")])
+            found: torch.Tensor = backbone.predict(noisy, torch.tensor([500]), states)
+        return found
+
+    assert torch.allclose(predict(beside), predict(fused), atol=1e-5)
+    assert not torch.allclose(predict(beside), predict(plain), atol=1e-3)
+    before = predict(beside)
+    with beside.train_weights(Tuning(kind="lora", rank=2, seed=0)) as trained:
+        assert torch.equal(predict(beside), before), "what is learned begins at nothing, on top of it"
+        for value in trained.parameters.values():
+            value.data += 0.1
+        assert not torch.allclose(predict(beside), before, atol=1e-3)
+    assert torch.equal(predict(beside), before)
+    hooks = beside.pipeline().unet.get_submodule(layers[0].removeprefix("unet."))._forward_hooks
+    assert len(hooks) == 1, "the pipeline of a run draws with it"
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,13 @@ class ModelSettings(Settings):
         "auto", description="what the model predicts; auto: as its files say, which the run's first line repeats"
     )
     vae: str | None = Field(None, description="another VAE: a .safetensors file or a diffusers folder; null: its own")
-    lora: str | None = Field(None, description="a LoRA (.safetensors) that is fused into the model before it works")
+    lora: str | None = Field(None, description="a LoRA (.safetensors) that the model works with and learns on top of")
     lora_scale: float = Field(1.0, ge=-10, le=10, description="how much of that LoRA; 1: as it was trained")
+    lora_as: Literal["fused", "adapter"] = Field(
+        "fused",
+        description="fused: added into the weights, rounded as they are; adapter: beside them, which keeps small "
+        "changes in half precision and takes a little longer",
+    )
     sample_latent: bool = Field(
         False,
         description="draw the latent from the VAE's distribution, as the paper's code does, not its mode",
@@ -31,8 +36,8 @@ class ModelSettings(Settings):
     offload: bool = Field(False, description="keep parts that are not in use off the GPU (slower, less memory)")
     checkpointing: bool | None = Field(
         None,
-        description="compute the UNet's blocks twice while learning, for half a pass more time and a fraction of the "
-        "memory; null: where one prompt would not fit else",
+        description="compute the network's blocks twice while learning, for half a pass more time and a fraction of "
+        "the memory; null: where one prompt would not fit else",
     )
     tiling: bool | None = Field(
         None,
@@ -40,7 +45,7 @@ class ModelSettings(Settings):
         "pictures slightly",
     )
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = Field(
-        "off", description="torch.compile of the UNet's blocks in this mode; compiling takes minutes at first"
+        "off", description="torch.compile of the network's blocks in this mode; compiling takes minutes at first"
     )
 
     side: int | None = Field(

@@ -77,7 +77,7 @@ def capture_outputs(blocks: Sequence[nn.Module], *indexes: int) -> Iterator[dict
 
 def watched(block: nn.Module) -> list[tuple[Any, Any]]:
     """The attention layers of a block, each with its processor of now, for `replayed`."""
-    return [(layer, layer.processor) for _, layer in _attention_layers(block)]
+    return [(layer, layer.processor) for layer in block.modules() if hasattr(layer, "processor")]
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def replayed(layers: Sequence[tuple[Any, Any]]) -> Iterator[None]:
         for layer, processor in layers:
             stack.callback(setattr, layer, "processor", layer.processor)
             layer.processor = processor
-            if isinstance(processor, _Watcher):
+            if hasattr(processor, "found"):  # it watches
                 stack.callback(setattr, processor, "found", processor.found)
                 processor.found = []
         yield

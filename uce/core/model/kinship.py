@@ -36,9 +36,9 @@ def word_on_model(backbone: Any, owners: Sequence[tuple[str, dict[str, Any]]]) -
 
 
 def stamp(model: ModelSettings) -> tuple[Any, ...]:
-    """What changes when the files behind a model, its VAE or its LoRA are replaced: names, sizes and times."""
+    """What changes when files of a model, its VAE, text encoders or LoRA are replaced: names, sizes and times."""
     found: list[Any] = []
-    for name in (model.name, model.vae, model.lora):
+    for name in (model.name, model.vae, model.text_encoders, model.lora):
         path = Path(name).expanduser() if name else None
         try:
             if path is None or not path.exists():

@@ -47,9 +47,8 @@ class FluxBackbone(TransformerBackbone):
     def _condition(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor]) -> Conditioning:
         reader, t5 = self.text.clips["clip_l"], self.text.t5
         assert t5 is not None
-        with self._working(reader.text_encoder):
-            own = vectors.get("clip_l") if "clip_l" in self.encoders else None
-            pooled: Tensor = reader.outputs(prompts, own).pooler_output
+        own = vectors.get("clip_l") if "clip_l" in self.encoders else None
+        pooled: Tensor = reader.outputs(prompts, own).pooler_output
         states = t5.states(prompts, vectors.get(t5.name) if t5.name in self.encoders else None)
         return Conditioning(states, {"pooled": pooled})
 

@@ -5,7 +5,6 @@ Legend: B batch; C latent channels; h, w latent cells; L text positions; D width
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -27,7 +26,7 @@ from uce.core import (
     capture_attention,
 )
 from uce.core.model import DEFAULT_SCHEDULER, Costs, capture_outputs, resolve_dtype
-from uce.plugins.backbones._sd.parts import PLAIN, Manner, Parts, drawing_of
+from uce.plugins.backbones._sd.parts import PLAIN, Manner, Parts, drawing_of, drawn_latent
 from uce.plugins.backbones._sd.prompts import ENCODER, PromptReader, Reader
 from uce.plugins.backbones._sd.residence import Residence
 
@@ -121,7 +120,7 @@ class StableDiffusionBackbone:
         with torch.no_grad(), self.residence.using("vae"):
             vae = self.vae
             found = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist
-            latent: Tensor = _draw(found, pixels) if self.manner.sample_latent else found.mode()
+            latent: Tensor = drawn_latent(found, pixels) if self.manner.sample_latent else found.mode()
             return latent.float() * float(vae.config.scaling_factor)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -263,15 +262,6 @@ class StableDiffusionBackbone:
     def _require_encoder(self, encoder: str) -> None:
         if encoder not in self.encoders:
             raise StageInputError(f"unknown text encoder {encoder!r}; available: {', '.join(self.encoders)}")
-
-
-def _draw(distribution: Any, pixels: Tensor) -> Tensor:
-    """One draw from the VAE's distribution: the same picture always gives the same."""
-    content = hashlib.sha256(pixels.detach().float().cpu().contiguous().numpy().tobytes()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(content[:7], "big"))
-    noise = torch.randn(distribution.mean.shape, generator=generator).to(distribution.mean)
-    drawn: Tensor = distribution.mean + distribution.std * noise
-    return drawn
 
 
 def _accept_any_precision(vae: Any) -> None:

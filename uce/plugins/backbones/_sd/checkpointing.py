@@ -1,5 +1,5 @@
-"""`model.checkpointing`: blocks of the UNet are computed again in the backward pass, in place of keeping what they
-held. One prompt's update then needs a fraction of the memory, for the time of another forward pass.
+"""`model.checkpointing`: blocks of a UNet or transformer are computed again in the backward pass, in place of keeping
+what they held. One prompt's update then needs a fraction of the memory, for the time of another forward pass.
 
 Source: Chen et al., 2016 (arXiv 1604.06174).
 """
@@ -14,16 +14,17 @@ from torch.utils.checkpoint import checkpoint
 
 from uce.core.model import replayed, watched
 
-BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock")
+TRANSFORMER_BLOCKS = ("JointTransformerBlock", "FluxTransformerBlock", "FluxSingleTransformerBlock")
+BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock", *TRANSFORMER_BLOCKS)
 
 
-def checkpoint_blocks(unet: Any) -> int:
-    """Wrap the blocks of a diffusers UNet; passes without gradient stay as they are.
+def checkpoint_blocks(network: Any) -> int:
+    """Wrap the blocks of a diffusers UNet or transformer; passes without gradient stay as they are.
 
     Returns:
         how many blocks.
     """
-    blocks = [module for module in unet.modules() if type(module).__name__ in BLOCKS]
+    blocks = [module for module in network.modules() if type(module).__name__ in BLOCKS]
     for block in blocks:
         block.forward = _Twice(block, block.forward)
     return len(blocks)

@@ -28,6 +28,15 @@ def find_vae(settings: Any) -> Path | None:
     return _given(getattr(settings, "vae", None), "model.vae")
 
 
+def find_lora(settings: Any) -> Path | None:
+    """The file that `model.lora` names; None where it names none.
+
+    Raises:
+        ModelError: nothing is there.
+    """
+    return _given(getattr(settings, "lora", None), "model.lora")
+
+
 def _given(value: str | None, key: str) -> Path | None:
     if value is None:
         return None
@@ -51,11 +60,12 @@ def with_extras(parts: Any, settings: Any, vae_place: Path | None, vae_config: P
     """
     if vae_place is not None:
         parts = _with_vae(parts, vae_place, vae_config, vae_dtype(dtype))
-    lora = _given(getattr(settings, "lora", None), "model.lora")
+    lora = find_lora(settings)
     if lora is not None:
         from uce.plugins.backbones._sd.lora import with_lora
 
-        parts = with_lora(parts, lora, float(getattr(settings, "lora_scale", 1.0)))
+        fused = getattr(settings, "lora_as", "fused") == "fused"
+        parts = with_lora(parts, lora, float(getattr(settings, "lora_scale", 1.0)), fused=fused)
     if vae_place is not None or lora is not None:  # what was measured was measured of the model alone
         parts = dataclasses.replace(parts, folder=None)
     return parts

@@ -1,4 +1,4 @@
-"""`model.lora`: a LoRA laid into a model's weights, so that everything that is learned is learned on top of it."""
+"""`model.lora`: a LoRA laid into a model's weights or beside them; whatever is learned is learned on top of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from uce.plugins.backbones._sd.parts import guarded
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", ".lora_linear_layer.down.weight",
          "_lora.down.weight")  # fmt: skip
 
+GIVEN = "given"
+_FAMILIES = "a LoRA belongs to one family: Stable Diffusion 1.x, 2.x, XL, 3 or FLUX.1"
 
-def with_lora(parts: Any, file: Path, scale: float) -> Any:
-    """`parts` with a LoRA fused into UNet and text encoders; every layer of the file must find its place.
+
+def with_lora(parts: Any, file: Path, scale: float, *, fused: bool = True, pipe: Any = None) -> Any:
+    """`parts` with a LoRA in the network and the text encoders; every layer of the file must find its place.
 
     Args:
         file: a .safetensors file in the layout of kohya's scripts, of peft or of diffusers.
         scale: 1 as it was trained, 0 without effect.
+        pipe: diffusers' pipeline around the parts, of another family than Stable Diffusion's.
+        fused: added to the weights, rounded as they are. Else it works beside them and they stay as they are.
 
     Raises:
         ModelError: no LoRA, or one for another family.
@@ -35,25 +40,26 @@ def with_lora(parts: Any, file: Path, scale: float) -> Any:
         raise ModelError(f"{who} is {kind.name if kind else 'no LoRA'}{advice}")
     tensors = guarded(lambda: load_file(str(file)), who, "file")
     wanted = sum(name.endswith(_DOWN) for name in tensors)
-    pipe = _pipeline(parts)
+    pipe = _pipeline(parts) if pipe is None else pipe
     try:
-        guarded(lambda: pipe.load_lora_weights(tensors, adapter_name="given"), who, "LoRA")
+        guarded(lambda: pipe.load_lora_weights(tensors, adapter_name=GIVEN), who, "LoRA")
     except ModelError as error:
-        raise ModelError(
-            f"{who} does not fit model '{parts.model}' ({_reason(error)}); a LoRA belongs to one family: Stable "
-            "Diffusion 1.x, 2.x or XL"
-        ) from error
+        raise ModelError(f"{who} does not fit model '{parts.model}' ({_reason(error)}); {_FAMILIES}") from error
     found = sum(_layers(part) for part in pipe.components.values())
-    if found != wanted:
+    if found < wanted:  # a layer of the file may be several here: queries, keys and values in one
         raise ModelError(
-            f"{who} has {wanted} layers and {found} of them find a place in model '{parts.model}'; a LoRA belongs to "
-            "one family: Stable Diffusion 1.x, 2.x or XL"
+            f"{who} has {wanted} layers and {found} of them find a place in model '{parts.model}'; {_FAMILIES}"
         )
-    guarded(lambda: pipe.fuse_lora(components=_loaded(pipe), lora_scale=scale), who, "LoRA")
+    beside = {} if fused else {name: _beside(part, scale) for name, part in pipe.components.items() if _layers(part)}
+    if fused:
+        guarded(lambda: pipe.fuse_lora(components=_loaded(pipe), lora_scale=scale), who, "LoRA")
     pipe.unload_lora_weights()
+    for name, layers in beside.items():
+        for layer, added in layers.items():
+            pipe.components[name].get_submodule(layer).register_forward_hook(added)
     return dataclasses.replace(
         parts,
-        origin=f"{parts.origin}; with the LoRA {file.name} at {scale:g}",
+        origin=f"{parts.origin}; with the LoRA {file.name} at {scale:g}{'' if fused else ', beside its weights'}",
         fingerprint=fingerprint_files([file], [{"model": parts.fingerprint, "scale": scale}]),
     )
 
@@ -82,6 +88,34 @@ def _layers(part: Any) -> int:
     from torch import nn
 
     return sum(isinstance(module, BaseTunerLayer) for module in part.modules()) if isinstance(part, nn.Module) else 0
+
+
+class Beside:
+    """Adds a LoRA's product to what a layer gives: a hook, so that no module or parameter gets another name."""
+
+    def __init__(self, down: Any, up: Any, scale: float) -> None:
+        """
+        Args:
+            down, up: linear layers or convolutions.
+        """
+        self.down, self.up, self.scale = down.requires_grad_(False), up.requires_grad_(False), scale
+
+    def __call__(self, module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        given = inputs[0]
+        down, up = (part.to(given.device, given.dtype) for part in (self.down, self.up))
+        return output + up(down(given)) * self.scale
+
+
+def _beside(part: Any, scale: float) -> dict[str, Beside]:
+    """For each layer of a part that the LoRA changes what it adds."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    found: dict[str, Beside] = {}
+    for name, layer in part.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            down, up = layer.lora_A[GIVEN], layer.lora_B[GIVEN]  # type: ignore[index]
+            found[name] = Beside(down, up, scale * layer.scaling[GIVEN])  # type: ignore[index]
+    return found
 
 
 def _loaded(pipe: Any) -> list[str]:

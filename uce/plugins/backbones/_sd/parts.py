@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from uce.core import ModelError, not_damaged
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,17 @@ class Manner:
 
 
 PLAIN = Manner()
+
+
+def drawn_latent(distribution: Any, pixels: Tensor) -> Tensor:
+    """One draw from the VAE's distribution: the same picture always gives the same."""
+    import torch
+
+    content = hashlib.sha256(pixels.detach().float().cpu().contiguous().numpy().tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(content[:7], "big"))
+    noise = torch.randn(distribution.mean.shape, generator=generator).to(distribution.mean)
+    drawn: Tensor = distribution.mean + distribution.std * noise
+    return drawn
 
 
 def drawing_of(few_steps: str) -> dict[str, Any]:

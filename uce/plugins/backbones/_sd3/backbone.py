@@ -36,12 +36,16 @@ class StableDiffusion3Backbone(TransformerBackbone):
 
     own_carriers = ("clip_l", "clip_g")
 
+    @property
+    def patch(self) -> int:
+        return int(self.transformer.config.patch_size)
+
     def _own_side(self) -> int:
         return int(self.transformer.config.sample_size)
 
     def _latent_side(self, side: int | None, unit: int) -> int:
         found = super()._latent_side(side, unit)
-        most = int(self.transformer.config.pos_embed_max_size) * int(self.transformer.config.patch_size)
+        most = int(self.transformer.config.pos_embed_max_size) * self.patch
         if found > most:
             raise ModelError(f"model.side must be at most {most * unit} for model '{self.model}', found {side}")
         return found
@@ -61,8 +65,7 @@ class StableDiffusion3Backbone(TransformerBackbone):
         states, pooled = [], []
         for name, reader in self.text.clips.items():
             own = vectors.get(name) if name in self.encoders else None
-            with self._working(reader.text_encoder):
-                output = reader.outputs(prompts, own, output_hidden_states=True)
+            output = reader.outputs(prompts, own, output_hidden_states=True)
             states.append(output.hidden_states[-2])
             pooled.append(output.text_embeds)
         side_by_side, t5 = torch.cat(states, dim=-1), self.text.t5

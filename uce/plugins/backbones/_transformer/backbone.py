@@ -30,13 +30,14 @@ from uce.core import (
     joint_layer_names,
 )
 from uce.core.model import resolve_dtype
+from uce.plugins.backbones._sd.parts import Manner, drawn_latent
 from uce.plugins.backbones._sd.prompts import PromptReader
+from uce.plugins.backbones._sd.residence import Residence
 from uce.plugins.backbones._transformer.flow import Flow
 from uce.plugins.backbones._transformer.loading import TransformerParts
 from uce.plugins.backbones._transformer.text import T5, T5_OUT, T5Reader, TextSide
 
-PATCH = 2
-"""Latent cells per side that make one token of the picture."""
+TRANSFORMER, VAE = "transformer", "vae"
 
 
 class TransformerBackbone(ABC):
@@ -54,7 +55,8 @@ class TransformerBackbone(ABC):
     def __init__(self, parts: TransformerParts, settings: Any, device: str, precision: str) -> None:
         self.model, self.description, self.fingerprint = parts.model, parts.origin, parts.fingerprint
         self.device, self.precision = device, precision
-        self.offload = bool(getattr(settings, "offload", False))
+        self.manner = Manner.of(settings)
+        self.offload = self.manner.offload
         self.transformer, self.vae, self.clips = parts.transformer, parts.vae, parts.clips
         self.scheduler_config, self.flow = parts.scheduler, Flow(parts.scheduler)
         self.num_timesteps = self.flow.num_timesteps
@@ -67,10 +69,40 @@ class TransformerBackbone(ABC):
         self.text = self._text_side(parts)
         for part in (self.transformer, self.vae, *(encoder for _, encoder in self.clips.values())):
             part.requires_grad_(False).eval()
-        self.transformer.to(device)
+        encoders = {name: encoder for name, (_, encoder) in self.clips.items()}
+        self.residence = Residence({TRANSFORMER: self.transformer, VAE: self.vae, **encoders}, device)
         if not self.offload:
-            for part in (self.vae, *(encoder for _, encoder in self.clips.values())):
-                part.to(device)
+            self.residence.settle()
+        self._begin_as(self.manner)
+
+    @property
+    def patch(self) -> int:
+        """Latent cells per side that make one token of the picture."""
+        return 2
+
+    def _begin_as(self, manner: Manner) -> None:
+        self.checkpointing = False
+        if manner.compiled != "off":
+            from uce.plugins.backbones._sd.compiling import compile_blocks
+
+            compile_blocks(self.transformer, manner.compiled)
+        if manner.checkpointing:
+            self.save_memory()
+        if manner.tiling:
+            self.tile()
+
+    def save_memory(self) -> None:
+        """From now on a training pass computes the transformer's blocks twice, in place of keeping what they held."""
+        from uce.plugins.backbones._sd.checkpointing import checkpoint_blocks
+
+        if not self.checkpointing:
+            checkpoint_blocks(self.transformer)
+            self.checkpointing = True
+
+    def tile(self) -> None:
+        """From now on the VAE works tile by tile, a quarter of its picture at a time."""
+        self.vae.enable_tiling()
+        self.vae.tile_latent_min_size, self.vae.tile_sample_min_size = self.latent_side // 2, self.picture_side // 2
 
     @abstractmethod
     def _own_side(self) -> int:
@@ -95,8 +127,10 @@ class TransformerBackbone(ABC):
     def _latent_side(self, side: int | None, unit: int) -> int:
         if side is None:
             return self._own_side()
-        if side % (unit * PATCH):
-            raise ModelError(f"model.side must be a multiple of {unit * PATCH} for model '{self.model}', found {side}")
+        if side % (unit * self.patch):
+            raise ModelError(
+                f"model.side must be a multiple of {unit * self.patch} for model '{self.model}', found {side}"
+            )
         return side // unit
 
     def _carriers(self, wanted: Sequence[str] | None, parts: TransformerParts) -> tuple[str, ...]:
@@ -132,13 +166,16 @@ class TransformerBackbone(ABC):
         return tuple(name for name in ("attn", "attn2") if name in names)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        with torch.no_grad(), self._working(self.vae) as vae:
-            mode: Tensor = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode()
-            latents: Tensor = (mode.float() - float(vae.config.shift_factor or 0)) * float(vae.config.scaling_factor)
+        with torch.no_grad(), self.residence.using(VAE):
+            vae = self.vae
+            found = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist
+            latent: Tensor = drawn_latent(found, pixels) if self.manner.sample_latent else found.mode()
+            latents: Tensor = (latent.float() - float(vae.config.shift_factor or 0)) * float(vae.config.scaling_factor)
             return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        with torch.no_grad(), self._working(self.vae) as vae:
+        with torch.no_grad(), self.residence.using(VAE):
+            vae = self.vae
             scaled = latents.to(self.device, torch.float32) / float(vae.config.scaling_factor)
             pixels: Tensor = vae.decode((scaled + float(vae.config.shift_factor or 0)).to(vae.dtype)).sample.float()
             return pixels.clamp(-1, 1)
@@ -153,7 +190,11 @@ class TransformerBackbone(ABC):
     def encode_prompts(self, prompts: Sequence[Prompt], vectors: Mapping[str, Tensor] | None = None) -> Conditioning:
         if not prompts:
             raise StageInputError("there are no prompts to encode; give at least one")
-        return self._condition(prompts, vectors or {})
+        learning = torch.is_grad_enabled() and any(value.requires_grad for value in (vectors or {}).values())
+        with self.residence.using(*self.clips, *([TRANSFORMER] if learning else [])):
+            if learning and vectors:
+                self.residence.keep_until_backward(vectors.values())
+            return self._condition(prompts, vectors or {})
 
     def embedding_table(self, encoder: str) -> Tensor:
         reader = self.text.reader(encoder)
@@ -173,7 +214,7 @@ class TransformerBackbone(ABC):
 
     def times(self, places: Tensor) -> Tensor:
         """Places on an even schedule as the model's own times, float32, shifted for this size of picture."""
-        return self.flow.times(places, (self.latent_side // PATCH) ** 2)
+        return self.flow.times(places, (self.latent_side // self.patch) ** 2)
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         return self.flow.add_noise(latents, noise, timesteps)
@@ -192,7 +233,8 @@ class TransformerBackbone(ABC):
             name: value.to(self.device).expand(batch, *value.shape[1:]) for name, value in conditioning.added.items()
         }
         times = timesteps.to(self.device, torch.float32).expand(batch)
-        output = self._pass(noisy.to(self.device, dtype), times, states.expand(batch, -1, -1), added)
+        with self.residence.using(TRANSFORMER):
+            output = self._pass(noisy.to(self.device, dtype), times, states.expand(batch, -1, -1), added)
         return output.float()
 
     def capture(self, *requests: Capture) -> AbstractContextManager[list[LayerMap]]:
@@ -202,15 +244,19 @@ class TransformerBackbone(ABC):
         """Blocks by number, in the order in which they run; see `uce.core.model.joint.capture_joint_features`."""
         return capture_joint_features(self.transformer, *blocks, of=of)
 
-    def train_weights(self, tuning: Tuning) -> AbstractContextManager[TrainedWeights]:
+    @contextmanager
+    def train_weights(self, tuning: Tuning) -> Iterator[TrainedWeights]:
         from uce.plugins.backbones._transformer.weights import trained_transformer
 
-        return trained_transformer(self.transformer, tuning)
+        with self.residence.keeping(TRANSFORMER), trained_transformer(self.transformer, tuning) as trained:
+            yield trained
 
-    def use_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+    @contextmanager
+    def use_weights(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
         from uce.plugins.backbones._transformer.weights import weighted_transformer
 
-        return weighted_transformer(self.transformer, weights, self.model)
+        with self.residence.keeping(TRANSFORMER), weighted_transformer(self.transformer, weights, self.model):
+            yield
 
     @abstractmethod
     def pipeline(
@@ -245,15 +291,3 @@ class TransformerBackbone(ABC):
     def takes_negative(self) -> bool:
         """Whether guidance leads away from a text, in two passes."""
         return True
-
-    @contextmanager
-    def _working(self, part: Any) -> Iterator[Any]:
-        """`part` on the working device; with offload it goes back to the CPU afterwards."""
-        if not self.offload:
-            yield part
-            return
-        part.to(self.device)
-        try:
-            yield part
-        finally:
-            part.to("cpu")
