@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uce.benchmarking.table import Measured, best, make_rows, measured, shown
+from uce.benchmarking.table import Measured, Row, best, make_rows, measured, shown
 from uce.many.statistics import Estimate
 
 
@@ -29,6 +29,13 @@ def test_rows_by_label() -> None:
     assert measured(rows) == ["iou", "seconds"]
     assert best([found["all", "a"], found["all", "b"]], "iou") == pytest.approx(0.4)
     assert best([found["all", "a"]], "acc_1") is None
+
+
+@pytest.mark.parametrize(("metric", "wanted"), [("iou", 0.9), ("seconds", 2.0), ("count_error", 2.0)])
+def test_the_best_of_a_column_where_low_is_best_is_the_lowest(metric: str, wanted: float) -> None:
+    values = (0.1, 0.9) if metric == "iou" else (7.0, 2.0)
+    rows = [Row(str(value), "e", "all", 1, 0, 1, 1, {metric: Estimate(value, None, None)}) for value in values]
+    assert best(rows, metric) == wanted
 
 
 def test_what_is_shown() -> None:

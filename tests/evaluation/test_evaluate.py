@@ -138,7 +138,8 @@ def test_settings_and_concepts_are_written_with_the_result(cli: Cli, own: list[P
         }  # fmt: skip
         assert [row["token"] for row in found["concepts"]] == ["<asset0>", "<asset1>"]
         assert found["sim_i"] == pytest.approx(np.mean([row["sim_i"] for row in found["concepts"]]))
-        names = {p.name.split("-")[0] + p.name.split("-")[1] for p in (path / "evaluation").glob("*.png")}
+        kept = [p.name.removeprefix("things-").split("-") for p in (path / "evaluation").glob("*.png")]
+        names = {name[0] + name[1] for name in kept}
         assert names == {"asset0s7", "asset0s8", "asset1s7", "asset1s8", "alls7", "alls8"}
 
 

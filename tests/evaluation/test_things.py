@@ -44,7 +44,7 @@ def test_masks_are_kept_beside_the_picture(drawn: Path, monkeypatch: pytest.Monk
     calls = localise(monkeypatch, masks)
     for _ in range(2):
         np.testing.assert_array_equal(find_things(RUN, drawn, None, ()), masks)
-    assert calls == [(8, 8, 3)] and drawn.with_name("all-s0-abc-things.png").is_file()
+    assert calls == [(8, 8, 3)] and drawn.with_name("things-all-s0-abc.png").is_file()
 
 
 def test_nothing_found_is_kept_too(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:

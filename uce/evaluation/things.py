@@ -33,7 +33,7 @@ def find_things(run: Run, path: Path, device: str | None, plugin: Sequence[str])
     Raises:
         UceError: the model cannot localise.
     """
-    kept = path.with_name(f"{path.stem}-things.png")
+    kept = path.with_name(f"things-{path.name}")
     labels = _read(kept)
     if labels is None:
         with open_picture(path) as picture:

@@ -27,6 +27,7 @@ from uce.core import (
 )
 from uce.core.files.writing import write_safetensors
 from uce.core.training.model_weights import ModelWeights
+from uce.core.training.rows import TokenRows
 from uce.plugins.optimizers.lora import LoraOptimizer
 from uce.plugins.optimizers.masked_denoising import MaskedDenoisingOptimizer
 from uce.testing import check_plugin, tiny_backbone, tiny_concepts, tiny_picture
@@ -54,6 +55,22 @@ def raw(learned: LearnedConcepts) -> bytes:
 
 def test_keeps_the_contract():
     assert check_plugin(LoraOptimizer, settings=FEW).stages == ("optimizer",)
+
+
+def test_tokens_learn_at_their_own_rate_in_the_second_phase(monkeypatch: pytest.MonkeyPatch):
+    rates: list[float] = []
+    update = TokenRows.update
+
+    def record(self: TokenRows, learning_rate: float, *rest: Any) -> None:
+        rates.append(learning_rate)
+        update(self, learning_rate, *rest)
+
+    monkeypatch.setattr(TokenRows, "update", record)
+    learn(learning_rate=0.5, rate_unit="absolute", token_rate=0.1, cool_down=0.0)
+    assert rates == pytest.approx([0.5] * 3 + [0.05] * 4)
+    rates.clear()
+    learn(learning_rate=0.5, rate_unit="absolute", token_rate=0.0, cool_down=0.0)
+    assert rates == [0.5] * 3, "0 keeps them"
 
 
 def test_first_phase_is_masked_denoising():
