@@ -10,6 +10,7 @@ import torch
 from uce.core.config.options import Options
 from uce.core.files.writing import write_picture, write_text
 from uce.core.flow.data import LearnedConcepts
+from uce.core.flow.names import Named
 from uce.core.registry.manager import load_manager
 from uce.core.runs.folder import RunFolder
 from uce.core.runs.overlay import draw_overlay
@@ -47,7 +48,7 @@ def tiny_run(folder: str | Path, encoders: tuple[str, ...] = ("clip",), vectors:
     write_text(run / "config.yaml", Options(device="cpu").resolve(load_manager()).to_yaml())
     write_picture(run / "input.png", picture.original)
     run.write_masks(masks, list(indexes))
-    run.write_concepts(concepts, list(indexes), tokens, [["cup", "mug"], ["tree"]])
+    run.write_concepts(concepts, list(indexes), tokens, [Named("", ("cup", "mug")), Named("", ("tree",))])
     run.write_learned(LearnedConcepts(tokens, embeddings, None, tuple(history)))
     write_picture(run / "overlay.png", draw_overlay(picture.original, masks, [token_stem(token) for token in tokens]))
     return StoredRun(run)
