@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def show_plugins(plugins: Sequence[str], no_plugins: Sequence[str], as_json: boo
     for clash in manager.clashes:
         print(f"not to be chosen: {clash}")
     print(
-        "\nplugins by others: docs/others.md, a list that a pull request can extend; your own: uce plugins new --help"
+        "\nplugins by others: docs/others.md, a list that a pull request can extend; your own: uce plugins new --help",
+        file=sys.stderr,
     )
 
 

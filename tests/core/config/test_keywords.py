@@ -51,7 +51,7 @@ def test_an_unknown_keyword_is_a_sentence_with_the_nearest_name(name: str, wrong
 def test_every_function_is_tried_above() -> None:
     assert set(FUNCTIONS) <= set(uce.__all__)
     functions = [name for name in uce.__all__ if inspect.isfunction(getattr(uce, name))]
-    assert set(functions) - set(FUNCTIONS) == {"load", "model_path"}, "which have no options"
+    assert set(functions) - set(FUNCTIONS) == {"load", "match", "model_path"}, "which have no options"
 
 
 def test_the_typed_names_are_the_options() -> None:
@@ -72,7 +72,7 @@ NOT_PYTHON = {"json_", "no_report", "prompts_file"}
 def test_what_the_command_line_takes_python_takes_too(name: str) -> None:
     command = next(c for c in app.registered_commands if c.callback is not None and c.callback.__name__ == name)
     assert command.callback is not None
-    spoken = {"folder": "folder" if name == "learn" else "run"}
+    spoken = {"folders": "folder"} if name == "learn" else {"folder": "run"}
     flags = {{**SPOKEN, **spoken}.get(flag, flag) for flag in inspect.signature(command.callback).parameters}
     assert flags - NOT_PYTHON <= set(names_of(getattr(uce, name)))
 

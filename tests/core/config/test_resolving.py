@@ -30,7 +30,7 @@ def test_fixed_names_and_the_papers_numbers() -> None:
     assert config["optimizer"]["learning_rate"] == 5e-4
     assert config["optimizer"]["attention_weight"] == 1e-5
     assert config["optimizer"]["schedule"] == "paper"
-    assert config["initializer"] == {"plugin": "split-merge", "split_tokens": 5}
+    assert config["initializer"] == {"plugin": "split-merge", "split_tokens": 5, "vectors": 1}
     assert config["refiner"]["chain"] == ["saliency", "merge"]
     assert config["run"]["fit"] == "stretch"
     assert {"seed", "checkpoint_every", "threads", "micro_batch", "fit"} <= set(config["run"])

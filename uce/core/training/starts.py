@@ -55,6 +55,6 @@ def ranked_starts(
         words: per text encoder (V, d).
         order_KV: int64, rows of `words` for every concept, the best first; S * n of them at least.
     """
-    best_KnS = order_KV[:, : num_splits * num_vectors].reshape(len(order_KV), num_vectors, -1)
+    best_KnS = order_KV[:, : num_splits * num_vectors].reshape(len(order_KV), num_vectors, num_splits)
     chosen = best_KnS.transpose(1, 2) if num_vectors > 1 else best_KnS[:, 0]
     return {encoder: rows[chosen] for encoder, rows in words.items()}
