@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / name
 
     @property
+    def checkpoint(self) -> Path:
+        """Where a training that was interrupted goes on."""
+        return self.path / "stages" / "checkpoint.safetensors"
+
+    @property
     def is_run(self) -> bool:
         return (self.path / "run.json").is_file()
 

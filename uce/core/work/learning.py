@@ -62,7 +62,7 @@ def learn_concepts(work: Work, concepts: Concepts, indexes: list[int], tokens: t
     if work.config.run.samples:
         with use_weights(work.backbone, learned.weights):
             draw_samples(work, {token: learned.of(row) for row, token in enumerate(tokens)})
-    (folder / "stages" / "checkpoint.safetensors").unlink(missing_ok=True)
+    folder.checkpoint.unlink(missing_ok=True)
 
 
 def draw_samples(work: Work, vectors: dict[str, Any]) -> None:

@@ -199,7 +199,7 @@ class Work:
     def _context(self, choice: Choice, key: str) -> Context:
         checkpoint: Checkpoint = NoCheckpoint()
         if self.folder is not None and choice.stage == "optimizer":
-            checkpoint = FileCheckpoint(self.folder / "stages" / "checkpoint.safetensors", key)
+            checkpoint = FileCheckpoint(self.folder.checkpoint, key)
         run = self.config.run
         return Context(
             seed=run.seed,
@@ -287,7 +287,7 @@ class Work:
             raise PluginError(f"{who} raised {type(error).__name__}: {message}; traceback in {path}") from error
 
     def _last_good_state(self) -> str:
-        path = None if self.folder is None else self.folder / "stages" / "checkpoint.safetensors"
+        path = None if self.folder is None else self.folder.checkpoint
         return f"; the last good state is kept in {path}" if path is not None and path.is_file() else ""
 
     def _require_picture_size(self, choice: Choice, pixel_masks: torch.Tensor | None) -> None:

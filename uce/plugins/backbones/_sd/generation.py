@@ -18,6 +18,14 @@ Report = Callable[[int, int], None]
 """Called after every step with its number, from 1, and the number of all."""
 
 
+class Sample(Protocol):
+    """One picture's latents: of its prompt, or of the parts that its regions have; after `last` steps, or after all."""
+
+    def __call__(
+        self, prompt: str, seed: int, report: Report, parts: Sequence[Part] = (), last: int | None = None
+    ) -> Tensor: ...
+
+
 class Drawer(Protocol):
     """What drawing needs of a backbone; see `uce.core.model.backbone.Backbone`."""
 
@@ -78,14 +86,7 @@ def generate(
             conditioning = backbone.without_guidance(conditioning)
         return _sample(backbone, conditioning, seed, how, report, parts, last)
 
-    def draw(prompt: str, seed: int, report: Report) -> Tensor:
-        def first_steps(last: int, report: Report) -> Tensor:
-            return sample(prompt, seed, report, last=last)
-
-        masks = regions_of(backbone, prompt, how.regions, slots, how.steps, first_steps)
-        return backbone.decode(sample(prompt, seed, report, parts_of(prompt, masks)))
-
-    return draw_each(prompts, seeds, on_step, draw)
+    return draw_each(backbone, prompts, seeds, slots, how, on_step, sample)
 
 
 def require_drawable(prompts: Sequence[str], seeds: Sequence[int], steps: int) -> None:
@@ -101,14 +102,29 @@ def require_drawable(prompts: Sequence[str], seeds: Sequence[int], steps: int) -
 
 
 def draw_each(
-    prompts: Sequence[str], seeds: Sequence[int], on_step: Any, draw: Callable[[str, int, Report], Tensor]
+    backbone: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    slots: Mapping[str, Sequence[int]],
+    how: Drawing,
+    on_step: Any,
+    sample: Sample,
 ) -> list[Image.Image]:
-    """Pictures one after the other: each depends on its seed and prompt alone.
+    """Pictures one after the other, in regions where `how` has some: each depends on its seed and prompt alone.
 
     Args:
+        slots: the learned vectors that each token stands for.
         on_step: as of `Backbone.generate`; steps are counted over all pictures.
-        draw: one picture's pixels (1, 3, H, W) in [-1, 1]; reports its own steps.
+        sample: reports its own steps.
     """
+
+    def draw(prompt: str, seed: int, report: Report) -> Tensor:
+        def first_steps(last: int, report: Report) -> Tensor:
+            return sample(prompt, seed, report, last=last)
+
+        masks = regions_of(backbone, prompt, how.regions, slots, how.steps, first_steps)
+        return sample(prompt, seed, report, parts_of(prompt, masks))
+
     pictures = []
     for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
 
@@ -116,7 +132,7 @@ def draw_each(
             if on_step is not None:
                 on_step(index * total + step, len(prompts) * total)
 
-        pictures.append(_to_picture(draw(prompt, int(seed), report)[0]))
+        pictures.append(_to_picture(backbone.decode(draw(prompt, int(seed), report))[0]))
     return pictures
 
 

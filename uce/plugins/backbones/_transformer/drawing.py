@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from uce.core import Conditioning, Part, Prompt, StageInputError
-from uce.core.model import joined, parts_of, regions_of, resolve_dtype
+from uce.core.model import joined, resolve_dtype
 from uce.plugins.backbones._sd.generation import (
     Drawing,
     Report,
@@ -82,14 +82,7 @@ def generate(
         conditioning = backbone.guided(backbone.encode_prompts(read, vectors), how.guidance)
         return _sample(backbone, conditioning, seed, how, report, parts, last)
 
-    def draw(prompt: str, seed: int, report: Report) -> Tensor:
-        def first_steps(last: int, report: Report) -> Tensor:
-            return sample(prompt, seed, report, last=last)
-
-        masks = regions_of(backbone, prompt, how.regions, slots, how.steps, first_steps)
-        return backbone.decode(sample(prompt, seed, report, parts_of(prompt, masks)))
-
-    return draw_each(prompts, seeds, on_step, draw)
+    return draw_each(backbone, prompts, seeds, slots, how, on_step, sample)
 
 
 def _sample(
